@@ -1,0 +1,106 @@
+/// An answer that the edge gives on its own, and why.
+public struct Refusal: Error, Equatable, Sendable {
+    /// Which rule refused: the label in metrics and the key in the log.
+    public enum Rule: UInt8, Sendable, CaseIterable {
+        case unservedDomain
+        case otherDomain
+        case foreignRoute
+        case alteredToken
+        case unknownToken
+        case notHere
+        case forgedTag
+        case expiredTag
+        case doubledTag
+        case scheme
+        case maxForwards
+        case proxyRequire
+        case syntax
+        case sipsOnPlain
+        case sipsToCore
+        case untagged
+        case noSecureWay
+        case flowGone
+        case unknownBinding
+        case outboundNotBuilt
+        case noCore
+        case coreFailed
+        case loop
+        case callLimit
+        case callRate
+        case requestRate
+        case transactionLimit
+        case tooLarge
+        case draining
+
+        /// The value of the label `rule` in metrics.
+        public var label: StaticString {
+            switch self {
+            case .unservedDomain: "unserved_domain"
+            case .otherDomain: "other_domain"
+            case .foreignRoute: "foreign_route"
+            case .alteredToken: "altered_token"
+            case .unknownToken: "unknown_token"
+            case .notHere: "not_here"
+            case .forgedTag: "forged_tag"
+            case .expiredTag: "expired_tag"
+            case .doubledTag: "doubled_tag"
+            case .scheme: "scheme"
+            case .maxForwards: "max_forwards"
+            case .proxyRequire: "proxy_require"
+            case .syntax: "syntax"
+            case .sipsOnPlain: "sips_on_plain"
+            case .sipsToCore: "sips_to_core"
+            case .untagged: "untagged"
+            case .noSecureWay: "no_secure_way"
+            case .flowGone: "flow_gone"
+            case .unknownBinding: "unknown_binding"
+            case .outboundNotBuilt: "outbound_not_built"
+            case .noCore: "no_core"
+            case .coreFailed: "core_failed"
+            case .loop: "loop"
+            case .callLimit: "calls"
+            case .callRate: "calls_per_second"
+            case .requestRate: "requests_per_second_per_source"
+            case .transactionLimit: "transactions"
+            case .tooLarge: "too_large"
+            case .draining: "draining"
+            }
+        }
+    }
+
+    /// A Warning header (RFC 3261 §20.43); the agent is the edge's own host.
+    public struct Warning: Equatable, Sendable {
+        public var code: Int
+        public var text: StaticString
+
+        public init(code: Int, text: StaticString) {
+            self.code = code
+            self.text = text
+        }
+
+        public static func == (left: Warning, right: Warning) -> Bool {
+            left.code == right.code && left.text.description == right.text.description
+        }
+    }
+
+    public var status: Int
+    public var rule: Rule
+    public var warning: Warning?
+    /// Seconds for Retry-After, where the answer has one.
+    public var retryAfter: Int?
+
+    public init(_ status: Int, _ rule: Rule, warning: Warning? = nil, retryAfter: Int? = nil) {
+        self.status = status
+        self.rule = rule
+        self.warning = warning
+        self.retryAfter = retryAfter
+    }
+
+    public init(_ status: Int, _ rule: Rule, warning text: StaticString) {
+        self.init(status, rule, warning: Warning(code: 399, text: text))
+    }
+
+    /// RFC 5630 §5.3: no secure way exists for a SIPS request.
+    public static let sipsNotAllowed = Refusal(
+        480, .noSecureWay, warning: Warning(code: 380, text: "SIPS Not Allowed"))
+}
