@@ -1,21 +1,7 @@
 public import SIPMessage
 
 // The configuration as a value: what the YAML files say (docs/configuration.md), checked, with every default filled in.
-// GatehouseConfig makes it; nothing here reads a file.
-
-/// Where a setting was written, so that a later error or verdict can name the line that decided.
-public struct SourceLocation: Hashable, Sendable {
-    public var file: String
-    /// Both count from 1; 0 where the value is a default that no line wrote.
-    public var line: Int
-    public var column: Int
-
-    public init(file: String, line: Int, column: Int) {
-        self.file = file
-        self.line = line
-        self.column = column
-    }
-}
+// GatehouseConfig makes it; nothing here reads a file. What stands under `domains` is in DomainConfiguration.swift.
 
 /// The whole of one configuration.
 public struct Configuration: Sendable, Equatable {
@@ -23,12 +9,27 @@ public struct Configuration: Sendable, Equatable {
     public var core: CoreBindSettings
     public var dns: DNSSettings
     public var domains: [DomainConfiguration]
+    /// The main file, as the operator named it.
+    @NotCompared public var file: String
+    /// Where the keys of `edge`, `core` and `dns` were written; each domain has its own map.
+    @NotCompared public var sources: SourceMap
 
-    public init(edge: EdgeSettings, core: CoreBindSettings, dns: DNSSettings, domains: [DomainConfiguration]) {
+    public init(
+        edge: EdgeSettings, core: CoreBindSettings, dns: DNSSettings, domains: [DomainConfiguration],
+        file: String = "", sources: SourceMap = SourceMap()
+    ) {
         self.edge = edge
         self.core = core
         self.dns = dns
         self.domains = domains
+        self.file = file
+        self.sources = sources
+    }
+
+    /// Where a key like `core.bind[0]` was written, or the nearest key above it; line 0 where it is a default.
+    public func location(of key: String) -> SourceLocation {
+        let position = self.sources.position(of: key) ?? (line: 0, column: 0)
+        return SourceLocation(file: self.file, line: position.line, column: position.column)
     }
 }
 
@@ -39,10 +40,12 @@ public struct EdgeSettings: Sendable, Equatable {
 
     /// Event loops; nil: one a core.
     public var workers: Int?
+    /// At most 63 letters, digits, `-`, `.` and `_`.
     public var name: String
     /// Absolute, as every path here.
     public var secretFile: String
     public var stateDirectory: String
+    /// nil: no admin endpoint.
     public var admin: Endpoint?
     public var logLevel: LogLevel
     public var logFormat: LogFormat
@@ -51,8 +54,9 @@ public struct EdgeSettings: Sendable, Equatable {
     public var limits: EdgeLimits
 
     public init(
-        workers: Int?, name: String, secretFile: String, stateDirectory: String, admin: Endpoint?, logLevel: LogLevel,
-        logFormat: LogFormat, drain: Duration, timers: TimerSettings, limits: EdgeLimits
+        workers: Int? = nil, name: String, secretFile: String, stateDirectory: String, admin: Endpoint? = nil,
+        logLevel: LogLevel = .info, logFormat: LogFormat = .text, drain: Duration = .seconds(30),
+        timers: TimerSettings = TimerSettings(), limits: EdgeLimits = EdgeLimits()
     ) {
         self.workers = workers
         self.name = name
@@ -125,7 +129,8 @@ public struct Bind: Hashable, Sendable {
 }
 
 /// An address block in CIDR notation.
-public struct Network: Hashable, Sendable {
+public struct Network: Hashable, Sendable, CustomStringConvertible {
+    /// The bits after the prefix are zero.
     public var address: IPAddress
     /// 0 to 32 for IPv4, 0 to 128 for IPv6.
     public var prefixLength: Int
@@ -134,17 +139,35 @@ public struct Network: Hashable, Sendable {
         self.address = address
         self.prefixLength = prefixLength
     }
+
+    /// The block of one address.
+    public init(_ address: IPAddress) {
+        self.init(address: address, prefixLength: address.isIPv6 ? 128 : 32)
+    }
+
+    /// Whether the address lies in the block. An IPv4-mapped address, as dual-stack sockets report IPv4 peers, also
+    /// lies in the blocks of the IPv4 address that it maps.
+    public func contains(_ address: IPAddress) -> Bool {
+        if address.matches(self.address, prefixLength: self.prefixLength) { return true }
+        guard address.isIPv4Mapped, let mapped = address.asIPv4 else { return false }
+        return mapped.matches(self.address, prefixLength: self.prefixLength)
+    }
+
+    /// `10.0.0.0/24`.
+    public var description: String { "\(self.address)/\(self.prefixLength)" }
 }
 
 /// `core:` where the PBX side reaches the edge.
 public struct CoreBindSettings: Sendable, Equatable {
+    /// UDP and TCP alone; at least one.
     public var binds: [Bind]
-    /// Host that the core sees in our Via, Record-Route, Path and Contact; nil: the bind address.
+    /// Host that the core sees in our Via, Record-Route, Path and Contact, as a URI writes it (IPv6 in brackets);
+    /// nil: the bind address, which then is no wildcard.
     public var advertise: String?
-    /// Who may speak to the core binds; empty: the addresses of all core targets.
+    /// Who may speak to the core binds; empty: the addresses of all core targets, also those that their names resolve to.
     public var trusted: [Network]
 
-    public init(binds: [Bind], advertise: String?, trusted: [Network]) {
+    public init(binds: [Bind], advertise: String? = nil, trusted: [Network] = []) {
         self.binds = binds
         self.advertise = advertise
         self.trusted = trusted
@@ -157,190 +180,8 @@ public struct DNSSettings: Sendable, Equatable {
     public var servers: [Endpoint]
     public var timeout: Duration
 
-    public init(servers: [Endpoint], timeout: Duration) {
+    public init(servers: [Endpoint] = [], timeout: Duration = .seconds(2)) {
         self.servers = servers
         self.timeout = timeout
-    }
-}
-
-/// One entry of `domains:`.
-public struct DomainConfiguration: Sendable, Equatable {
-    /// Lower case, without a trailing dot.
-    public var name: String
-    /// Lower case; a `*` stands for exactly one label, and only as the first.
-    public var aliases: [String]
-    public var tls: TLSSettings?
-    public var tcpBinds: [Endpoint]
-    public var udpBinds: [Endpoint]
-    public var core: DomainCoreSettings
-    public var security: SecuritySettings
-    public var limits: DomainLimits
-    /// Where the entry begins.
-    public var location: SourceLocation
-
-    public init(
-        name: String, aliases: [String], tls: TLSSettings?, tcpBinds: [Endpoint], udpBinds: [Endpoint],
-        core: DomainCoreSettings, security: SecuritySettings, limits: DomainLimits, location: SourceLocation
-    ) {
-        self.name = name
-        self.aliases = aliases
-        self.tls = tls
-        self.tcpBinds = tcpBinds
-        self.udpBinds = udpBinds
-        self.core = core
-        self.security = security
-        self.limits = limits
-        self.location = location
-    }
-}
-
-/// A certificate chain and its key, as paths.
-public struct CertificatePair: Hashable, Sendable {
-    public var certificate: String
-    public var privateKey: String
-    public var location: SourceLocation
-
-    public init(certificate: String, privateKey: String, location: SourceLocation) {
-        self.certificate = certificate
-        self.privateKey = privateKey
-        self.location = location
-    }
-}
-
-/// `tls:` of a domain: its listeners and what they demand.
-public struct TLSSettings: Sendable, Equatable {
-    public enum TransportParameter: String, Sendable, CaseIterable { case mirror, never }
-    public enum UnknownSNI: String, Sendable, CaseIterable { case reject, `default` }
-    public enum ClientCertificate: String, Sendable, CaseIterable { case none, request, require }
-    public enum Version: String, Sendable, CaseIterable { case v1_2 = "1.2", v1_3 = "1.3" }
-
-    public var binds: [Endpoint]
-    /// Host in our Via, Record-Route and Contact towards the outside; nil: the domain's name.
-    public var advertise: String?
-    public var transportParameter: TransportParameter
-    /// At least one; more give RSA and ECDSA side by side.
-    public var certificates: [CertificatePair]
-    /// Answers clients on its addresses that send no SNI.
-    public var isDefault: Bool
-    public var unknownSNI: UnknownSNI
-    public var minimumVersion: Version
-    /// TLS 1.2 cipher list in OpenSSL's notation; nil: the build's default.
-    public var ciphers: String?
-    public var clientCertificate: ClientCertificate
-    /// PEM file of the authorities for client certificates.
-    public var clientCA: String?
-    public var location: SourceLocation
-
-    public init(
-        binds: [Endpoint], advertise: String?, transportParameter: TransportParameter, certificates: [CertificatePair],
-        isDefault: Bool, unknownSNI: UnknownSNI, minimumVersion: Version, ciphers: String?,
-        clientCertificate: ClientCertificate, clientCA: String?, location: SourceLocation
-    ) {
-        self.binds = binds
-        self.advertise = advertise
-        self.transportParameter = transportParameter
-        self.certificates = certificates
-        self.isDefault = isDefault
-        self.unknownSNI = unknownSNI
-        self.minimumVersion = minimumVersion
-        self.ciphers = ciphers
-        self.clientCertificate = clientCertificate
-        self.clientCA = clientCA
-        self.location = location
-    }
-}
-
-/// A core server of a domain.
-public struct CoreTarget: Hashable, Sendable {
-    public var transport: Transport
-    /// A host name or an address as written.
-    public var host: String
-    public var port: UInt16
-    public var location: SourceLocation
-
-    public init(transport: Transport, host: String, port: UInt16, location: SourceLocation) {
-        self.transport = transport
-        self.host = host
-        self.port = port
-        self.location = location
-    }
-}
-
-/// `core:` of a domain: the PBX behind it.
-public struct DomainCoreSettings: Sendable, Equatable {
-    public enum Kind: String, Sendable, CaseIterable { case pbx, proxy }
-    public enum Distribution: String, Sendable, CaseIterable {
-        case failover
-        case roundRobin = "round_robin"
-        case callIDHash = "call_id_hash"
-    }
-    /// `health:` OPTIONS pings to each target.
-    public struct Health: Sendable, Equatable {
-        /// nil: no health checks, every target counts as healthy.
-        public var interval: Duration?
-        public var timeout: Duration
-        public var downAfter: Int
-        public var upAfter: Int
-
-        public init(interval: Duration?, timeout: Duration, downAfter: Int, upAfter: Int) {
-            self.interval = interval
-            self.timeout = timeout
-            self.downAfter = downAfter
-            self.upAfter = upAfter
-        }
-    }
-
-    public var kind: Kind
-    /// At least one.
-    public var targets: [CoreTarget]
-    public var distribution: Distribution
-    public var health: Health
-
-    public init(kind: Kind, targets: [CoreTarget], distribution: Distribution, health: Health) {
-        self.kind = kind
-        self.targets = targets
-        self.distribution = distribution
-        self.health = health
-    }
-}
-
-/// `security:` of a domain (product contract §3).
-public struct SecuritySettings: Sendable, Equatable {
-    public enum Protect: String, Sendable, CaseIterable { case sips, tls, all }
-    public enum Permission: String, Sendable, CaseIterable { case allow, refuse }
-
-    public var protect: Protect
-    public var untagged: Permission
-    public var sipsToCore: Permission
-
-    public init(protect: Protect, untagged: Permission, sipsToCore: Permission) {
-        self.protect = protect
-        self.untagged = untagged
-        self.sipsToCore = sipsToCore
-    }
-}
-
-/// `limits:` of a domain. A nil is `unlimited`.
-public struct DomainLimits: Sendable, Equatable {
-    public var connections: Int?
-    public var connectionsPerSource: Int?
-    public var handshakesPerSecond: Int?
-    public var calls: Int?
-    public var callsPerSecond: Int?
-    public var requestsPerSecondPerSource: Int?
-    public var messageSizeInBytes: Int
-
-    public init(
-        connections: Int? = 10_000, connectionsPerSource: Int? = 1000, handshakesPerSecond: Int? = 500,
-        calls: Int? = nil, callsPerSecond: Int? = nil, requestsPerSecondPerSource: Int? = 1000,
-        messageSizeInBytes: Int = 64 << 10
-    ) {
-        self.connections = connections
-        self.connectionsPerSource = connectionsPerSource
-        self.handshakesPerSecond = handshakesPerSecond
-        self.calls = calls
-        self.callsPerSecond = callsPerSecond
-        self.requestsPerSecondPerSource = requestsPerSecondPerSource
-        self.messageSizeInBytes = messageSizeInBytes
     }
 }

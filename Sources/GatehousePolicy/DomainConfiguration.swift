@@ -1,0 +1,331 @@
+public import SIPMessage
+
+/// One entry of `domains:`.
+public struct DomainConfiguration: Sendable, Equatable {
+    /// Lower case, without a trailing dot; no other domain has it as a name or alias.
+    public var name: String
+    /// Lower case; a `*` stands for exactly one label, and only as the first. No other domain has any of them.
+    public var aliases: [String]
+    /// nil: no TLS listener.
+    public var tls: TLSSettings?
+    public var tcpBinds: [Endpoint]
+    public var udpBinds: [Endpoint]
+    public var core: DomainCoreSettings
+    public var outbound: OutboundSettings
+    public var security: SecuritySettings
+    public var limits: DomainLimits
+    /// Where the entry begins.
+    @NotCompared public var location: SourceLocation
+    /// Where its keys were written.
+    @NotCompared public var sources: SourceMap
+
+    public init(
+        name: String, aliases: [String] = [], tls: TLSSettings? = nil, tcpBinds: [Endpoint] = [],
+        udpBinds: [Endpoint] = [], core: DomainCoreSettings, outbound: OutboundSettings = OutboundSettings(),
+        security: SecuritySettings = SecuritySettings(), limits: DomainLimits = DomainLimits(),
+        location: SourceLocation = SourceLocation(file: "", line: 0, column: 0), sources: SourceMap = SourceMap()
+    ) {
+        self.name = name
+        self.aliases = aliases
+        self.tls = tls
+        self.tcpBinds = tcpBinds
+        self.udpBinds = udpBinds
+        self.core = core
+        self.outbound = outbound
+        self.security = security
+        self.limits = limits
+        self.location = location
+        self.sources = sources
+    }
+
+    /// Where a key like `security.protect` or `tls.bind[0]` was written, or the nearest key above it that was.
+    public func location(of key: String) -> SourceLocation {
+        guard let position = self.sources.position(of: key) else { return self.location }
+        return SourceLocation(file: self.location.file, line: position.line, column: position.column)
+    }
+}
+
+/// A certificate chain and its key, as absolute paths.
+public struct CertificatePair: Hashable, Sendable {
+    public var certificate: String
+    public var privateKey: String
+    /// Where the certificate's path was written.
+    @NotCompared public var location: SourceLocation
+
+    public init(
+        certificate: String, privateKey: String,
+        location: SourceLocation = SourceLocation(file: "", line: 0, column: 0)
+    ) {
+        self.certificate = certificate
+        self.privateKey = privateKey
+        self.location = location
+    }
+}
+
+/// `tls:` of a domain: its listeners and what they demand.
+public struct TLSSettings: Sendable, Equatable {
+    public enum TransportParameter: String, Sendable, CaseIterable { case mirror, never }
+    public enum UnknownSNI: String, Sendable, CaseIterable { case reject, `default` }
+    public enum ClientCertificate: String, Sendable, CaseIterable { case none, request, require }
+    public enum Version: String, Sendable, CaseIterable { case v1_2 = "1.2", v1_3 = "1.3" }
+
+    /// At least one. Domains may share them: SNI decides.
+    public var binds: [Endpoint]
+    /// Host in our Via, Record-Route and Contact towards the outside, as a URI writes it (IPv6 in brackets); nil: the
+    /// domain's name.
+    public var advertise: String?
+    public var transportParameter: TransportParameter
+    /// At least one; more give RSA and ECDSA side by side.
+    public var certificates: [CertificatePair]
+    /// Answers clients on its addresses that send no SNI; at most one domain an address.
+    public var isDefault: Bool
+    public var unknownSNI: UnknownSNI
+    public var minimumVersion: Version
+    /// TLS 1.2 cipher list in OpenSSL's notation; nil: the build's default.
+    public var ciphers: String?
+    public var clientCertificate: ClientCertificate
+    /// PEM file of the authorities for client certificates; there where `clientCertificate` is not `none`.
+    public var clientCA: String?
+    @NotCompared public var location: SourceLocation
+
+    public init(
+        binds: [Endpoint], advertise: String? = nil, transportParameter: TransportParameter = .mirror,
+        certificates: [CertificatePair], isDefault: Bool = false, unknownSNI: UnknownSNI = .reject,
+        minimumVersion: Version = .v1_2, ciphers: String? = nil, clientCertificate: ClientCertificate = .none,
+        clientCA: String? = nil, location: SourceLocation = SourceLocation(file: "", line: 0, column: 0)
+    ) {
+        self.binds = binds
+        self.advertise = advertise
+        self.transportParameter = transportParameter
+        self.certificates = certificates
+        self.isDefault = isDefault
+        self.unknownSNI = unknownSNI
+        self.minimumVersion = minimumVersion
+        self.ciphers = ciphers
+        self.clientCertificate = clientCertificate
+        self.clientCA = clientCA
+        self.location = location
+    }
+}
+
+/// A core server of a domain.
+public struct CoreTarget: Hashable, Sendable, CustomStringConvertible {
+    /// UDP or TCP.
+    public var transport: Transport
+    /// A host name in lower case, or an address without brackets.
+    public var host: String
+    public var port: UInt16
+    @NotCompared public var location: SourceLocation
+
+    public init(
+        transport: Transport, host: String, port: UInt16,
+        location: SourceLocation = SourceLocation(file: "", line: 0, column: 0)
+    ) {
+        self.transport = transport
+        self.host = host
+        self.port = port
+        self.location = location
+    }
+
+    /// The address where the host is one; nil where a name has to be resolved.
+    public var address: IPAddress? { IPAddress(self.host) }
+
+    /// As the configuration writes it: `udp:10.0.0.10:5060`.
+    public var description: String {
+        let host = self.host.utf8.contains(UInt8(ascii: ":")) ? "[\(self.host)]" : self.host
+        return "\(self.transport):\(host):\(self.port)"
+    }
+}
+
+/// `core:` of a domain: the PBX behind it.
+public struct DomainCoreSettings: Sendable, Equatable {
+    public enum Kind: String, Sendable, CaseIterable { case pbx, proxy }
+    public enum Distribution: String, Sendable, CaseIterable {
+        case failover
+        case roundRobin = "round_robin"
+        case callIDHash = "call_id_hash"
+    }
+    /// `health:` OPTIONS pings to each target.
+    public struct Health: Sendable, Equatable {
+        /// nil: no health checks, every target counts as healthy.
+        public var interval: Duration?
+        public var timeout: Duration
+        public var downAfter: Int
+        public var upAfter: Int
+
+        public init(
+            interval: Duration? = .seconds(10), timeout: Duration = .seconds(2), downAfter: Int = 3, upAfter: Int = 1
+        ) {
+            self.interval = interval
+            self.timeout = timeout
+            self.downAfter = downAfter
+            self.upAfter = upAfter
+        }
+    }
+
+    public var kind: Kind
+    /// At least one.
+    public var targets: [CoreTarget]
+    public var distribution: Distribution
+    public var health: Health
+
+    public init(
+        kind: Kind = .pbx, targets: [CoreTarget], distribution: Distribution = .failover, health: Health = Health()
+    ) {
+        self.kind = kind
+        self.targets = targets
+        self.distribution = distribution
+        self.health = health
+    }
+}
+
+/// `outbound:` of a domain: legs from the core to the outside.
+public struct OutboundSettings: Sendable, Equatable {
+    public enum Authorities: Hashable, Sendable {
+        case system
+        /// A PEM file.
+        case file(String)
+    }
+    public enum ClientCertificate: Hashable, Sendable {
+        /// The domain's own certificates.
+        case domain
+        case none
+        case pair(CertificatePair)
+    }
+
+    /// A `sip:` or `sips:` URI.
+    public var proxy: String?
+    /// Also for in-dialog requests; only where there is a proxy.
+    public var forceProxy: Bool
+    /// In order of preference; one that is not here is never used. At least one.
+    public var transports: [Transport]
+    public var authorities: Authorities
+    /// RFC 5922 against the name before DNS.
+    public var verify: Bool
+    public var clientCertificate: ClientCertificate
+
+    public init(
+        proxy: String? = nil, forceProxy: Bool = false, transports: [Transport] = [.tls, .tcp, .udp],
+        authorities: Authorities = .system, verify: Bool = true, clientCertificate: ClientCertificate = .domain
+    ) {
+        self.proxy = proxy
+        self.forceProxy = forceProxy
+        self.transports = transports
+        self.authorities = authorities
+        self.verify = verify
+        self.clientCertificate = clientCertificate
+    }
+}
+
+/// `security:` of a domain: which sessions are protected, and what may be excepted.
+public struct SecuritySettings: Sendable, Equatable {
+    public enum Protect: String, Sendable, CaseIterable { case sips, tls, all }
+    public enum Permission: String, Sendable, CaseIterable { case allow, refuse }
+
+    public var protect: Protect
+    public var untagged: Permission
+    public var sipsToCore: Permission
+    /// The first that matches counts.
+    public var overrides: [SecurityOverride]
+
+    public init(
+        protect: Protect = .sips, untagged: Permission = .allow, sipsToCore: Permission = .allow,
+        overrides: [SecurityOverride] = []
+    ) {
+        self.protect = protect
+        self.untagged = untagged
+        self.sipsToCore = sipsToCore
+        self.overrides = overrides
+    }
+}
+
+/// An entry of `security.overrides`: next hops that a protected session may reach over a leg that is not secure.
+public struct SecurityOverride: Hashable, Sendable {
+    public enum Destination: Hashable, Sendable {
+        /// A host name in lower case, whose first label may be `*`.
+        case host(String)
+        case network(Network)
+    }
+    public enum Allowance: String, Sendable, CaseIterable {
+        /// Without TLS.
+        case insecure
+        /// Over TLS with a certificate that does not verify.
+        case unverified
+    }
+
+    public var to: Destination
+    public var allow: Allowance
+    /// Why, for the log and the trace.
+    public var reason: String
+    /// The last day on which the entry matches, in UTC; nil: no end.
+    public var until: CalendarDate?
+    @NotCompared public var location: SourceLocation
+
+    public init(
+        to: Destination, allow: Allowance, reason: String, until: CalendarDate? = nil,
+        location: SourceLocation = SourceLocation(file: "", line: 0, column: 0)
+    ) {
+        self.to = to
+        self.allow = allow
+        self.reason = reason
+        self.until = until
+        self.location = location
+    }
+}
+
+/// A day of the Gregorian calendar.
+public struct CalendarDate: Hashable, Sendable, Comparable, CustomStringConvertible {
+    public var year: Int
+    public var month: Int
+    public var day: Int
+
+    /// nil where the calendar has no such day; years 1 to 9999.
+    public init?(year: Int, month: Int, day: Int) {
+        guard (1...9999).contains(year), (1...12).contains(month), day >= 1 else { return nil }
+        let isLeapYear = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+        let days = [31, isLeapYear ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+        guard day <= days[month - 1] else { return nil }
+        self.year = year
+        self.month = month
+        self.day = day
+    }
+
+    public static func < (left: CalendarDate, right: CalendarDate) -> Bool {
+        (left.year, left.month, left.day) < (right.year, right.month, right.day)
+    }
+
+    /// `2027-03-31`.
+    public var description: String {
+        func padded(_ number: Int, to width: Int) -> String {
+            let digits = String(number)
+            return String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits
+        }
+        return "\(padded(self.year, to: 4))-\(padded(self.month, to: 2))-\(padded(self.day, to: 2))"
+    }
+}
+
+/// `limits:` of a domain. A nil is `unlimited`.
+public struct DomainLimits: Sendable, Equatable {
+    public var connections: Int?
+    public var connectionsPerSource: Int?
+    public var handshakesPerSecond: Int?
+    /// Dialogs at a time.
+    public var calls: Int?
+    public var callsPerSecond: Int?
+    public var requestsPerSecondPerSource: Int?
+    public var messageSizeInBytes: Int
+
+    public init(
+        connections: Int? = 10_000, connectionsPerSource: Int? = 1000, handshakesPerSecond: Int? = 500,
+        calls: Int? = nil, callsPerSecond: Int? = nil, requestsPerSecondPerSource: Int? = 1000,
+        messageSizeInBytes: Int = 64 << 10
+    ) {
+        self.connections = connections
+        self.connectionsPerSource = connectionsPerSource
+        self.handshakesPerSecond = handshakesPerSecond
+        self.calls = calls
+        self.callsPerSecond = callsPerSecond
+        self.requestsPerSecondPerSource = requestsPerSecondPerSource
+        self.messageSizeInBytes = messageSizeInBytes
+    }
+}
