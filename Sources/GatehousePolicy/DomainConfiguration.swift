@@ -67,7 +67,7 @@ public struct TLSSettings: Sendable, Equatable {
     public enum TransportParameter: String, Sendable, CaseIterable { case mirror, never }
     public enum UnknownSNI: String, Sendable, CaseIterable { case reject, `default` }
     public enum ClientCertificate: String, Sendable, CaseIterable { case none, request, require }
-    public enum Version: String, Sendable, CaseIterable { case v1_2 = "1.2", v1_3 = "1.3" }
+    public enum Version: String, Sendable, CaseIterable { case tls12 = "1.2", tls13 = "1.3" }
 
     /// At least one. Domains may share them: SNI decides.
     public var binds: [Endpoint]
@@ -91,7 +91,7 @@ public struct TLSSettings: Sendable, Equatable {
     public init(
         binds: [Endpoint], advertise: String? = nil, transportParameter: TransportParameter = .mirror,
         certificates: [CertificatePair], isDefault: Bool = false, unknownSNI: UnknownSNI = .reject,
-        minimumVersion: Version = .v1_2, ciphers: String? = nil, clientCertificate: ClientCertificate = .none,
+        minimumVersion: Version = .tls12, ciphers: String? = nil, clientCertificate: ClientCertificate = .none,
         clientCA: String? = nil, location: SourceLocation = SourceLocation(file: "", line: 0, column: 0)
     ) {
         self.binds = binds
