@@ -89,7 +89,10 @@ func passesRepeatedSuccess(isReliable: Bool) {
 @Test(
     "RFC 3261 Figure 5, RFC 6026 §7.2: every state and response",
     arguments: [
-        (.calling, [.passProvisional(isFirst: true), .passSuccess(timerM: .seconds(32)), .passFailure(timerD: .seconds(32))]),
+        (
+            .calling,
+            [.passProvisional(isFirst: true), .passSuccess(timerM: .seconds(32)), .passFailure(timerD: .seconds(32))]
+        ),
         (
             .proceeding,
             [.passProvisional(isFirst: false), .passSuccess(timerM: .seconds(32)), .passFailure(timerD: .seconds(32))]
@@ -136,7 +139,8 @@ private func inviteClientTransportErrors(stage: Stage, expected: InviteClientTra
     #expect(machine.isTerminated == (expected != .ignore || stage == .terminated))
 }
 
-@Test("An INVITE client transaction keeps its promises in any order of events", arguments: 1...200 as ClosedRange<UInt64>)
+@Test(
+    "An INVITE client transaction keeps its promises in any order of events", arguments: 1...200 as ClosedRange<UInt64>)
 func inviteClientWalk(seed: UInt64) {
     var generator = SeededGenerator(seed: seed)
     let isReliable = Bool.random(using: &generator)
@@ -182,7 +186,8 @@ func inviteClientWalk(seed: UInt64) {
             }
         default:
             // Timer A comes more often than the others, as it would.
-            let timer = Bool.random(using: &generator) ? .a : Machine.Timer.allCases.randomElement(using: &generator) ?? .a
+            let timer =
+                Bool.random(using: &generator) ? .a : Machine.Timer.allCases.randomElement(using: &generator) ?? .a
             switch machine.timerFired(timer) {
             case .resend(let timerA):
                 #expect(!heard && successes + failures == 0 && timerA <= .seconds(32), place)

@@ -84,7 +84,8 @@ func sendsFailureOnceOnStream() {
     #expect(machine.timerFired(.h) == .timeout)
 }
 
-@Test("TXN-09: an INVITE repeated after its 2xx ends here for 64*T1, and nothing is sent again", arguments: [false, true])
+@Test(
+    "TXN-09: an INVITE repeated after its 2xx ends here for 64*T1, and nothing is sent again", arguments: [false, true])
 func absorbsAcceptedInvite(isReliable: Bool) {
     var machine = Stage.proceeding.machine(isReliable: isReliable)
     #expect(machine.respond(status: 200) == .sendSuccess(timerL: .seconds(32)))
@@ -176,7 +177,8 @@ private func inviteServerTimers(stage: Stage, expected: [InviteServerTransaction
     #expect(actions == expected)
 }
 
-@Test("An INVITE server transaction keeps its promises in any order of events", arguments: 1...200 as ClosedRange<UInt64>)
+@Test(
+    "An INVITE server transaction keeps its promises in any order of events", arguments: 1...200 as ClosedRange<UInt64>)
 func inviteServerWalk(seed: UInt64) {
     var generator = SeededGenerator(seed: seed)
     let isReliable = Bool.random(using: &generator)
@@ -190,7 +192,8 @@ func inviteServerWalk(seed: UInt64) {
         let place: Comment = "seed \(seed) step \(step)"
         switch Int.random(in: 0..<8, using: &generator) {
         case 0, 1:
-            let status = Int.random(in: 0..<5, using: &generator) == 0 ? Int.random(in: 200..<700, using: &generator) : 180
+            let status =
+                Int.random(in: 0..<5, using: &generator) == 0 ? Int.random(in: 200..<700, using: &generator) : 180
             switch machine.respond(status: status) {
             case .send:
                 #expect(status < 200 && final == nil, place)
