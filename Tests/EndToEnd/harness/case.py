@@ -3,6 +3,7 @@
 import unittest
 
 from .ladder import ladder
+from .sip import canonical
 from .site import Site
 
 VARIANTS = {
@@ -21,6 +22,9 @@ def each(*variants):
     return mark
 
 
+#: What a proxy adds, removes or rewrites; Max-Breadth by RFC 5393 §5.3.3.
+EDGE_HEADERS = {"via", "max-forwards", "record-route", "path", "route", "content-length", "x-gatehouse-session",
+                "max-breadth"}
 PBX = ("pbx-udp", "pbx-tcp")
 PROXY = ("proxy-udp", "proxy-tcp")
 ALL = PBX + PROXY
@@ -75,14 +79,48 @@ class EdgeTest(unittest.TestCase):
         if text is not None:
             self.assertIn(text, found[0][2])
 
+    def kept(self, message, but=()):
+        """The header rows that a proxy must pass on as they are (FWD-01, FWD-02)."""
+        ours = EDGE_HEADERS | {canonical(name) for name in but}
+        return [(name, value) for name, value in message.headers if canonical(name) not in ours]
+
+    def assert_forwarded(self, sent, seen, but=(), uri=None):
+        """`seen` is `sent` but for what the edge must change; `but` names further header fields that may differ."""
+        self.assertEqual(seen.start, sent.start if uri is None else f"{sent.method} {uri} SIP/2.0")
+        self.assertEqual(self.kept(seen, but), self.kept(sent, but))
+        self.assertEqual(seen.body, sent.body)
+
     def fence(self, phone, core=None, uri=None):
-        """A MESSAGE that goes through: what was sent before on this way has been dealt with."""
+        """A MESSAGE that goes through, and alone: what was sent before on this way has been dealt with."""
         core = core or self.core
         sent = phone.request("MESSAGE", uri or f"sip:fence@{phone.domain}", contact=None, body=b"fence",
                              content_type="text/plain")
         seen = core.expect("MESSAGE", call_id=sent.call_id)
         core.reply(seen, 200)
         phone.expect(200, "MESSAGE", call_id=sent.call_id)
+        core.expect_nothing()
+
+    def refused(self, phone, message, status, core=None, stays_open=True):
+        """The edge answers `status` and forwards nothing. Returns the answer."""
+        phone.send(message)
+        answer = phone.expect(lambda answer: answer.status >= 200)
+        self.assertEqual(answer.status, status, str(answer))
+        if not isinstance(message, bytes) and message.method == "INVITE" and message.has("Via"):
+            phone.send(phone.ack_failure(message, answer))
+        if stays_open:
+            self.fence(phone, core)
+        else:
+            phone.expect_closed()
+            self.fence(self.phone(domain=phone.domain), core)
+        return answer
+
+    def through(self, phone, message, core=None, status=200):
+        """A non-INVITE request that the core sees and answers. Returns (what the core saw, the answer)."""
+        core = core or self.core
+        phone.send(message)
+        seen = core.receive(what="the forwarded request")
+        core.reply(seen, status)
+        return seen, phone.expect(status)
 
 
 class StandardTest(EdgeTest):

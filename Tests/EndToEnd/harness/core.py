@@ -2,6 +2,7 @@
 
 import select
 import socket
+import time
 
 from . import sip, streams
 from .framing import Framer
@@ -45,9 +46,12 @@ class Core(Peer):
 
     # Octets.
 
+    @property
+    def sockets(self):
+        return [s for s in (self.udp, self.listener) if s] + list(self.connections) + list(self.outgoing.values())
+
     def _pump(self, deadline):
-        sockets = [s for s in (self.udp, self.listener) if s] + list(self.connections) + list(self.outgoing.values())
-        ready = select.select(sockets, [], [], deadline.left)[0]
+        ready = select.select(self.sockets, [], [], deadline.left)[0]
         for sock in ready:
             if sock is self.udp:
                 self._datagrams()
@@ -88,6 +92,7 @@ class Core(Peer):
     def _deliver(self, message, octets):
         if message.call_id in self.past:
             return
+        message.time = time.monotonic()
         self.log_in(f"{message.transport} {message.source[0]}:{message.source[1]}", octets)
         self.calls.add(message.call_id)
         self.received.append(message)
@@ -132,6 +137,7 @@ class Core(Peer):
         octets = message.encode()
         self.calls.add(message.call_id)
         self.log_out(f"{transport.upper()} {address[0]}:{address[1]}", octets)
+        message.time = time.monotonic()
         if transport == "tcp":
             self.connection(address).write(octets)
         else:
@@ -201,8 +207,25 @@ class Core(Peer):
                     raise Timeout(f"{self.name}: expected one of {whats}, got {message.start!r}")
         return found
 
+    def receive_until(self, condition, look=None, seconds=None):
+        """Takes in messages, showing each new one to `look`, until the condition holds."""
+        deadline = Deadline(seconds)
+        while True:
+            while self.inbox and look:
+                look(self.inbox.popleft())
+            if condition():
+                return
+            if not self._pump(deadline):
+                raise Timeout(f"{self.name}: the awaited copies did not come")
+
+    def drain(self, seconds):
+        """Takes in what comes for so long."""
+        deadline = Deadline(seconds)
+        while self._pump(deadline):
+            pass
+
     def copies(self, method):
-        """How often each transaction of `method` was received, retransmissions included."""
+        """The requests of `method` received in this test, retransmissions included."""
         return [message for message in self.received if message.is_request and message.method == method]
 
     def close(self):
@@ -211,3 +234,16 @@ class Core(Peer):
         for sock in (self.udp, self.listener):
             if sock:
                 sock.close()
+
+
+def which(*cores, seconds=None):
+    """The core that has a message, once one of them has."""
+    deadline = Deadline(seconds)
+    while True:
+        for core in cores:
+            core._pump(Deadline(0))
+            if core.inbox:
+                return core
+        sockets = {sock: core for core in cores for sock in core.sockets}
+        if not select.select(list(sockets), [], [], deadline.left)[0]:
+            raise Timeout("no core got a message")

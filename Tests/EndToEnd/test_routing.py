@@ -1,0 +1,384 @@
+"""VAL, RT, RR: validation, routes and Record-Route (docs/conformance.md §4.1, §4.2)."""
+
+from harness.case import ALL, PROXY, EdgeTest, StandardTest, each
+from harness.dialog import Dialog, establish
+from harness.sip import SDP, NameAddr
+from harness.site import Site
+
+
+class Validation(StandardTest):
+    domain = "proxy-udp.example"
+
+    def message(self, phone, method="MESSAGE", **options):
+        options.setdefault("contact", None)
+        return phone.build(method, options.pop("uri", f"sip:bob@{self.domain}"), **options)
+
+    @each(*ALL)
+    def test_VAL_01__max_forwards_zero(self):
+        phone = self.phone()
+        for method in ("INVITE", "OPTIONS", "MESSAGE"):
+            self.refused(phone, self.message(phone, method, max_forwards="0", contact=True), 483)
+
+    @each(*ALL)
+    def test_VAL_02__max_forwards_falls(self):
+        phone = self.phone()
+        for value, expected in (("70", "69"), ("1", "0"), ("255", "254"), (None, "70")):
+            seen, _ = self.through(phone, self.message(phone, max_forwards=value))
+            self.assertEqual(seen.one("Max-Forwards"), expected)
+
+    @each(*ALL)
+    def test_VAL_03__unknown_proxy_require(self):
+        phone = self.phone()
+        message = self.message(phone, headers=[("Proxy-Require", "nothing-such"), ("Proxy-Require", "privacy, other")])
+        answer = self.refused(phone, message, 420)
+        self.assertEqual(answer.values("Unsupported"), ["nothing-such", "privacy", "other"])
+
+    @each(*ALL)
+    def test_VAL_04__require_is_not_ours(self):
+        phone = self.phone()
+        message = self.message(phone, headers=[("Require", "nothing-such, 100rel")])
+        seen, _ = self.through(phone, message)
+        self.assert_forwarded(message, seen, uri=seen.uri)
+
+    def test_VAL_05__a_loop_ends_at_once(self):
+        phone = self.phone()
+        message = phone.send(self.message(phone))
+        seen = self.core.expect("MESSAGE")
+        back = seen.copy().insert("Via", self.core.via())
+        back.set("Max-Forwards", "68").remove("Content-Length")
+        self.core.send(back, self.edge.core_address)
+        self.core.expect(482, call_id=message.call_id)
+        self.core.reply(seen, 404)
+        phone.expect(404)
+
+    @each(*PROXY)
+    def test_VAL_06__a_spiral_passes(self):
+        bob, alice = self.phone("bob"), self.phone()
+        seen, _ = bob.register(self.core)
+        alice.send(self.message(alice))
+        first = self.core.expect("MESSAGE")
+        on = first.copy().insert("Via", self.core.via())
+        on.uri = bob.contact
+        on.set("Max-Forwards", "68").set("Route", seen.values("Path")[0])
+        self.core.send(on, self.edge.core_address)
+        got = bob.expect("MESSAGE")
+        self.assertEqual(len(got.values("Via")), 4)
+        bob.reply(got, 200)
+        answer = self.core.expect(200)
+        rest = answer.copy()
+        vias = answer.values("Via")[1:]
+        rest.set("Via", ", ".join(vias))
+        self.core.respond(first, rest)
+        alice.expect(200)
+
+    def test_VAL_07__malformed_headers_that_nobody_here_needs_pass(self):
+        phone = self.phone()
+        message = self.message(phone, "OPTIONS", headers=[
+            ("Date", "yesterday; or so"), ("Expires", "-1 soon"), ("Contact", ";q=x"), ("Retry-After", "(")])
+        seen, _ = self.through(phone, message)
+        self.assert_forwarded(message, seen)
+
+    @each("proxy-udp", "pbx-udp")
+    def test_VAL_09__the_edge_itself(self):
+        phone = self.phone()
+        for uri in (f"sip:{self.domain}", f"sip:{self.edge.outside}:5061"):
+            answer = self.refused(phone, self.message(phone, "OPTIONS", uri=uri), 200)
+            self.assertTrue(answer.has("Supported"))
+            self.assertFalse(answer.has("Allow"))
+            self.assertEqual(answer.body, b"")
+            self.refused(phone, self.message(phone, "MESSAGE", uri=uri), 404)
+
+
+class Routes(StandardTest):
+    domain = "proxy-udp.example"
+
+    @each(*ALL)
+    def test_RT_01__an_own_route_is_removed_in_any_spelling(self):
+        phone, outside = self.phone(), self.edge.outside
+        for route in (f"sip:{self.domain}", f"sip:{self.domain}:5061", f"sips:{self.domain}", f"sip:{outside}:5061",
+                      f"sip:{self.domain.upper()};transport=tls", f"sips:{outside}"):
+            message = phone.build("MESSAGE", f"sip:bob@{self.domain}", contact=None,
+                                  headers=[("Route", f"<{route};lr>")])
+            seen, _ = self.through(phone, message)
+            self.assertEqual(seen.values("Route"), [], route)
+            self.assert_forwarded(message, seen)
+
+    @each(*PROXY)
+    def test_RT_02__both_own_record_routes_are_one_hop(self):
+        phone = self.phone()
+        call = establish(phone, self.core, f"sips:bob@{self.domain}")
+        self.assertEqual(len(call.caller.routes), 2)
+        sent, seen, _ = call.hang_up()
+        self.assertEqual(seen.values("Route"), [])
+        self.assertEqual(len(seen.values("Via")), 2)
+        self.assertEqual(seen.get("Max-Forwards"), "69")
+        call = establish(phone, self.core, f"sips:bob@{self.domain}")
+        sent, seen, _ = call.hang_up("callee")
+        self.assertEqual(seen.values("Route"), [])
+        self.assertEqual(len(seen.values("Via")), 2)
+
+    @each(*PROXY)
+    def test_RT_03__a_strict_router_upstream(self):
+        phone = self.phone()
+        call = establish(phone, self.core, f"sip:bob@{self.domain}")
+        bye = call.caller.build("BYE")
+        routes = bye.values("Route")
+        bye.remove("Route")
+        bye.uri = NameAddr(routes[0]).spec
+        for route in routes[1:] + [f"<{call.caller.target}>"]:
+            bye.add("Route", route)
+        phone.send(bye)
+        seen = self.core.expect("BYE")
+        self.assertEqual(seen.uri, call.caller.target)
+        self.assertEqual(seen.values("Route"), [])
+        self.core.reply(seen, 200)
+        phone.expect(200)
+
+    @each(*PROXY)
+    def test_RT_04__a_strict_router_downstream(self):
+        phone = self.phone()
+        invite = phone.invite()
+        seen = self.core.expect("INVITE")
+        strict = f"<sip:strict@{self.core.ip}:5060>"
+        seen.insert("Record-Route", strict)
+        answer = self.core.reply(seen, 200, contact=f"sip:bob@{self.core.ip}:5070")
+        dialog = Dialog(phone, invite, phone.expect(200), True)
+        self.assertEqual(dialog.routes[-1], strict)
+        dialog.ack()
+        ack = self.core.expect("ACK")
+        self.assertEqual(ack.uri, f"sip:strict@{self.core.ip}:5060")
+        self.assertEqual(ack.values("Route"), [f"<sip:bob@{self.core.ip}:5070>"])
+        self.assertEqual(answer.to_tag, ack.to_tag)
+
+    def test_RT_05__own_maddr_is_stripped(self):
+        phone = self.phone()
+        message = phone.build("MESSAGE", f"sip:bob@{self.domain};maddr={self.edge.outside};transport=tls;x=1",
+                              contact=None)
+        seen, _ = self.through(phone, message)
+        self.assertEqual(seen.uri, f"sip:bob@{self.domain};x=1")
+
+    @each(*ALL)
+    def test_RT_08__an_altered_token_is_refused(self):
+        phone = self.phone()
+        call = establish(phone, self.core, f"sips:bob@{self.domain}")
+        text = call.caller.routes[0] if call.caller.routes else call.caller.target
+        user = (NameAddr(text).uri if call.caller.routes else NameAddr(f"<{text}>").uri).user
+        self.assertTrue(user, "our URI carries a token")
+        middle = len(user) // 2
+        altered = user[:middle] + ("A" if user[middle] != "A" else "B") + user[middle + 1:]
+        info = call.caller.build("INFO")
+        changed = info.encode().replace(user.encode(), altered.encode())
+        phone.send(changed)
+        self.assertIn(phone.expect(lambda answer: answer.status > 100).status,
+                      (403,) if self.domain.startswith("proxy") else (403, 404))
+        self.fence(phone)
+        call.hang_up()
+
+
+class RecordRoutes(StandardTest):
+    domain = "proxy-udp.example"
+
+    def own(self, message):
+        return [NameAddr(value).uri for value in message.values("Record-Route")]
+
+    @each(*PROXY)
+    def test_RR_01__dialog_forming_requests_are_recorded(self):
+        phone = self.phone()
+        for method in ("INVITE", "SUBSCRIBE", "REFER", "BREW"):
+            message = phone.build(method, f"sip:bob@{self.domain}", body=SDP, headers=[
+                ("Record-Route", "<sip:p.invalid;lr>"), ("Event", "dialog"), ("Refer-To", "<sip:x@y.invalid>")])
+            phone.send(message)
+            seen = self.core.expect(method)
+            self.assertEqual(len(seen.values("Record-Route")), 3)
+            self.assertEqual(seen.values("Record-Route")[2], "<sip:p.invalid;lr>")
+            self.assertTrue(all(uri.is_loose for uri in self.own(seen)))
+            self.core.reply(seen, 486)
+            answer = phone.expect(486)
+            if method == "INVITE":
+                phone.send(phone.ack_failure(message, answer))
+                self.core.expect("ACK")
+        call = establish(phone, self.core, f"sip:bob@{self.domain}")
+        phone.send(call.caller.build("INVITE", body=SDP))
+        seen = self.core.expect("INVITE")
+        self.assertEqual(len(seen.values("Record-Route")), 2)
+        self.core.reply(seen, 200)
+        phone.expect(200, "INVITE")
+        call.caller.ack(seen)
+        call.caller.send("ACK", number=2)
+        self.core.expect("ACK")
+
+    @each(*PROXY)
+    def test_RR_01__register_is_not_recorded(self):
+        phone = self.phone()
+        seen, _ = phone.register(self.core)
+        self.assertEqual(seen.values("Record-Route"), [])
+
+    @each(*PROXY)
+    def test_RR_02__the_top_value_is_the_side_it_leaves_by(self):
+        phone = self.phone()
+        invite = phone.invite()
+        seen = self.core.expect("INVITE")
+        inside, outside = self.own(seen)
+        self.assertEqual(inside.host, self.edge.core)
+        self.assertIn(inside.port, (None, 5060))
+        self.assertEqual(outside.host, self.domain)
+        self.core.reply(seen, 486)
+        phone.send(phone.ack_failure(invite, phone.expect(486)))
+        registered, _ = phone.register(self.core)
+        self.core.request("INVITE", phone.contact, self.edge.core_address, body=SDP,
+                          headers=[("Route", registered.values("Path")[0])])
+        got = phone.expect("INVITE")
+        outside, inside = self.own(got)
+        self.assertEqual(outside.host, self.domain)
+        self.assertEqual(inside.host, self.edge.core)
+        phone.reply(got, 486)
+        self.core.expect(486)
+
+    def uris_towards(self, phone, scheme, contact):
+        """Every URI and Via of ours that a device with this Contact sees in a call, in text."""
+        phone.contact = contact
+        call = establish(phone, self.core, f"{scheme}:bob@{self.domain}")
+        texts = call.ok.values("Record-Route") + call.ok.values("Contact") + call.seen.values("Via")
+        texts += call.seen.values("Record-Route") + (call.seen.values("Contact") if "pbx" in self.domain else [])
+        texts = [text for text in texts if text != f"<{contact}>"]
+        seen, ok = phone.register(self.core)
+        texts += seen.values("Path") + ([] if "proxy" in self.domain else seen.values("Contact"))
+        routes = [("Route", value) for value in seen.values("Path")]
+        self.core.request("MESSAGE", seen.contact.spec, self.edge.core_address, contact=None, headers=routes)
+        got = phone.expect("MESSAGE")
+        texts += got.values("Via") + got.values("Record-Route")
+        phone.reply(got, 200)
+        call.hang_up()
+        return texts
+
+    @each(*ALL)
+    def test_RR_03__transport_tls_is_never_written_first(self):
+        for scheme, contact in (("sips", "sips:alice@192.0.2.7:49152"), ("sip", "sip:alice@192.0.2.7:49152"),
+                                ("sips", "sips:alice@192.0.2.7;transport=tls")):
+            phone = self.phone(scheme=scheme)
+            for text in self.uris_towards(phone, scheme, contact):
+                if text != f"<{contact}>":
+                    self.assertNotIn("transport=tls", text.lower(), contact)
+
+    @each(*ALL)
+    def test_RR_03__a_device_that_writes_transport_tls_gets_it_back(self):
+        phone = self.phone(scheme="sip")
+        phone.contact = "sip:alice@192.0.2.7:49152;transport=tls"
+        call = establish(phone, self.core, f"sip:bob@{self.domain}")
+        ours = call.ok.values("Record-Route") if self.domain.startswith("proxy") else call.ok.values("Contact")
+        outside = [text for text in ours if NameAddr(text).uri.host == self.domain]
+        self.assertTrue(outside)
+        self.assertTrue(all(NameAddr(text).uri.transport == "tls" for text in outside), outside)
+        self.assertTrue(all("transport=tls" not in text for text in ours if text not in outside))
+        call.hang_up()
+
+    @each(*PROXY)
+    def test_RR_04__sips_outside_and_sip_inside(self):
+        phone = self.phone()
+        call = establish(phone, self.core, f"sips:bob@{self.domain}")
+        inside, outside = self.own(call.seen)
+        self.assertEqual((inside.scheme, outside.scheme), ("sip", "sips"))
+        self.assertTrue(inside.user, "the core value carries the token")
+        call.hang_up()
+
+    @each(*PROXY)
+    def test_RR_05__a_sip_session_over_tls_stays_sip_with_the_listeners_port(self):
+        phone = self.phone(scheme="sip")
+        call = establish(phone, self.core, f"sip:bob@{self.domain}")
+        _, outside = self.own(call.seen)
+        self.assertEqual((outside.scheme, outside.port), ("sip", 5061))
+        call.hang_up()
+
+    @each(*ALL)
+    def test_RR_06__the_host_is_the_sessions_own_domain(self):
+        others = [name for name in self.site.domains if name != self.domain]
+        phone = self.phone()
+        call = establish(phone, self.core, f"sips:bob@{self.domain}")
+        for message in (call.seen, call.ok):
+            text = str(message)
+            self.assertFalse([name for name in others if name in text])
+        if self.domain.startswith("pbx"):
+            self.assertEqual(call.ok.contact.uri.host, self.domain)
+        call.hang_up()
+
+    @each("proxy-tcp")
+    def test_RR_07__the_core_value_says_tcp(self):
+        phone = self.phone()
+        call = establish(phone, self.core, f"sips:bob@{self.domain}")
+        self.assertEqual(self.own(call.seen)[0].transport, "tcp")
+        call.hang_up()
+
+    @each(*PROXY)
+    def test_RR_08__responses_keep_record_route(self):
+        phone = self.phone()
+        call = establish(phone, self.core, f"sips:bob@{self.domain}")
+        self.assertEqual(call.ringing.values("Record-Route"), call.seen.values("Record-Route"))
+        self.assertEqual(call.ok.values("Record-Route"), call.seen.values("Record-Route"))
+        call.hang_up()
+
+
+class Mirror(EdgeTest):
+    """RR-03 with `transport_parameter: never`; aliases."""
+
+    domain = "a.example"
+
+    @classmethod
+    def make_site(cls):
+        site = Site()
+        site.add("a.example", "proxy", aliases=["sip.a.example", "*.phones.a.example"],
+                 tls={"transport_parameter": "never", "advertise": "sip.a.example"})
+        site.add("b.example", "pbx", tls={"transport_parameter": "never"})
+        return site
+
+    @each("a", "b")
+    def test_RR_03__never_means_never(self):
+        phone = self.phone(scheme="sip", contact="sip:alice@192.0.2.7:49152;transport=tls")
+        call = establish(phone, self.core, f"sip:bob@{self.domain}")
+        for text in call.ok.values("Record-Route") + call.ok.values("Contact"):
+            self.assertNotIn("transport=tls", text)
+        call.hang_up()
+
+    def test_RT_01__aliases_are_own(self):
+        for name in ("sip.a.example", "x.phones.a.example", "SIP.A.EXAMPLE", "a.example."):
+            phone = self.phone()
+            message = phone.build("MESSAGE", f"sip:User@{name}", contact=None,
+                                  headers=[("Route", f"<sip:{name};lr>")])
+            seen, _ = self.through(phone, message)
+            self.assertEqual(seen.values("Route"), [])
+            self.assertEqual(seen.uri.split("@")[0], "sip:User")  # URI-01
+        self.refused(self.phone(), phone.build("MESSAGE", "sip:u@x.y.phones.a.example", contact=None), 403)
+
+    def test_RR_06__advertise_is_the_host(self):
+        phone = self.phone()
+        call = establish(phone, self.core, f"sips:bob@{self.domain}")
+        self.assertEqual(NameAddr(call.ok.values("Record-Route")[1]).uri.host, "sip.a.example")
+        call.hang_up()
+
+
+class StrictBoundary(StandardTest):
+    """SEC-01 and REG-17: nothing is relayed from outside to outside."""
+
+    domain = "proxy-udp.example"
+
+    @each(*ALL)
+    def test_SEC_01__unserved_domains_and_foreign_routes(self):
+        phone = self.phone()
+        other = next(name for name in self.site.domains if name != self.domain)
+        for uri, headers in (("sip:bob@far.invalid", []), ("sip:bob@192.0.2.50", []), (f"sip:bob@{other}", []),
+                             (f"sip:bob@{self.domain}", [("Route", "<sip:far.invalid;lr>")]),
+                             (f"sip:bob@{self.domain}", [("Route", f"<sip:{self.domain};lr>, <sip:far.invalid;lr>")]),
+                             (f"sip:bob@{self.domain}", [("Route", "<sip:192.0.2.50;lr>")])):
+            for method in ("INVITE", "MESSAGE"):
+                self.refused(phone, phone.build(method, uri, headers=headers), 403)
+
+    @each(*ALL)
+    def test_SEC_01__the_core_cannot_be_named_from_outside(self):
+        phone = self.phone()
+        for uri in (f"sip:bob@{self.core.ip}", f"sip:bob@{self.edge.core}:5060"):
+            self.refused(phone, phone.build("MESSAGE", uri, contact=None), 403)
+
+    def test_REG_17__register_for_another_domain(self):
+        phone = self.phone()
+        message = phone.build("REGISTER", "sips:proxy-tcp.example", to="<sips:alice@proxy-tcp.example>")
+        self.refused(phone, message, 403)
+        self.site.core("proxy-tcp.example").expect_nothing()

@@ -1,0 +1,544 @@
+"""TXN: transactions with scaled timers, T1 50 ms (docs/conformance.md §3)."""
+
+from harness import addresses
+from harness.case import ALL, EdgeTest, StandardTest, each
+from harness.dialog import Dialog
+from harness.sip import SDP, token
+from harness.site import Site
+
+T1, T2, T4 = 0.05, 0.2, 0.25
+ALL_UDP = ("proxy-udp", "pbx-udp")
+
+
+class Transactions(StandardTest):
+    """What needs no clock."""
+
+    domain = "proxy-udp.example"
+
+    def pending(self, phone, ring=180, **options):
+        invite = phone.invite(**options)
+        seen = self.core.expect("INVITE", call_id=invite.call_id)
+        if ring:
+            self.core.reply(seen, ring)
+            phone.expect(ring)
+        return invite, seen
+
+    def test_TXN_03__trying_within_200_ms(self):
+        phone = self.phone()
+        invite = phone.build("INVITE", f"sips:bob@{self.domain}", body=SDP, headers=[("Timestamp", "54")])
+        phone.send(invite)
+        trying = phone.receive(0.2)
+        self.assertEqual(trying.status, 100)
+        self.assertIsNone(trying.to_tag)
+        self.assertEqual(trying.get("Timestamp").split()[0], "54")
+        seen = self.core.expect("INVITE")
+        self.core.reply(seen, 486)
+        phone.send(phone.ack_failure(invite, phone.expect(486)))
+
+    @each(*ALL)
+    def test_TXN_05__the_edge_acks_a_failure(self):
+        phone = self.phone()
+        invite, seen = self.pending(phone)
+        self.core.reply(seen, 486)
+        ack = self.core.expect("ACK")
+        self.assertEqual(ack.branch, seen.branch)
+        self.assertEqual(len(ack.values("Via")), 1)
+        self.assertEqual(ack.uri, seen.uri)
+        self.assertEqual(ack.values("Route"), seen.values("Route"))
+        self.assertEqual((ack.call_id, ack.cseq), (seen.call_id, (seen.cseq[0], "ACK")))
+        self.assertEqual(ack.get("From"), seen.get("From"))
+        self.assertIsNotNone(ack.to_tag)
+        self.assertEqual(ack.transport, seen.transport)
+        self.assertEqual(ack.path, seen.path)
+        phone.send(phone.ack_failure(invite, phone.expect(486)))
+
+    @each(*ALL_UDP)
+    def test_TXN_06__each_repeated_failure_is_acked(self):
+        phone = self.phone()
+        invite, seen = self.pending(phone)
+        self.core.reply(seen, 486)
+        self.core.expect("ACK")
+        for count in (2, 3):
+            self.core.repeat(seen)
+            self.core.receive_until(lambda: len(self.core.copies("ACK")) == count)
+        phone.send(phone.ack_failure(invite, phone.expect(486)))
+        self.fence(phone)
+        phone.expect_nothing()
+
+    @each(*ALL)
+    def test_TXN_07__the_ack_to_a_failure_is_absorbed(self):
+        phone = self.phone()
+        invite, seen = self.pending(phone)
+        self.core.reply(seen, 486)
+        self.core.expect("ACK")
+        busy = phone.expect(486)
+        for _ in range(3):
+            phone.send(phone.ack_failure(invite, busy))
+        self.fence(phone)
+        self.assertEqual(len(self.core.copies("ACK")), 1)
+
+    @each(*ALL_UDP)
+    def test_TXN_10__each_copy_of_a_2xx_passes(self):
+        phone = self.phone()
+        invite, seen = self.pending(phone)
+        self.core.reply(seen, 200)
+        for _ in range(3):
+            phone.expect(200, "INVITE", call_id=invite.call_id)
+            self.core.repeat(seen)
+        phone.expect(200, "INVITE", call_id=invite.call_id)
+        self.fence(phone)
+        self.assertEqual(self.core.copies("ACK"), [])
+
+    @each(*ALL)
+    def test_TXN_11__a_response_without_transaction_is_dropped(self):
+        phone = self.phone()
+        message = phone.request("MESSAGE", f"sip:bob@{self.domain}", contact=None)
+        seen = self.core.expect("MESSAGE")
+        for status, method in ((200, "INVITE"), (200, "MESSAGE"), (180, "INVITE"), (486, "INVITE")):
+            stray = seen.reply(status, to_tag="x", contact=self.core.contact)
+            stray.set("CSeq", f"1 {method}")
+            stray.headers[0] = ("Via", stray.headers[0][1].replace(seen.branch, "z9hG4bK" + token("stray")))
+            if seen.path:
+                seen.path.write(stray.encode())
+            else:
+                self.core.send_octets(stray.encode(), seen.source)
+        self.core.reply(seen, 404)
+        answer = phone.receive()
+        self.assertEqual((answer.status, answer.call_id), (404, message.call_id))
+        self.fence(phone)
+
+    @each(*ALL)
+    def test_TXN_12__the_ack_to_a_2xx_is_a_new_request(self):
+        phone = self.phone()
+        invite, seen = self.pending(phone)
+        self.core.reply(seen, 200)
+        ok = phone.expect(200)
+        dialog = Dialog(phone, invite, ok, True)
+        sent = dialog.ack(body=SDP)
+        ack = self.core.expect("ACK")
+        self.assertNotEqual(ack.branch, seen.branch)
+        self.assertEqual(ack.get("Max-Forwards"), "69")
+        self.assertEqual(ack.body, SDP)
+        # Errors in an ACK are never answered.
+        bad = dialog.build("ACK", number=1)
+        phone.send(bad.set("Max-Forwards", "0"))
+        phone.send(dialog.build("ACK", number=1, headers=[("Proxy-Require", "x")]))
+        phone.send(phone.build("ACK", "sip:x@unserved.invalid"))
+        self.fence(phone)
+        phone.expect_nothing()
+        self.assertEqual(sent.call_id, ack.call_id)
+
+    @each(*ALL)
+    def test_TXN_17__provisional_responses_to_other_methods_stay(self):
+        phone = self.phone()
+        phone.request("MESSAGE", f"sip:bob@{self.domain}", contact=None)
+        seen = self.core.expect("MESSAGE")
+        self.core.reply(seen, 180)
+        self.core.reply(seen, 183)
+        self.core.reply(seen, 200)
+        self.assertEqual(phone.receive().status, 200)
+
+    @each(*ALL)
+    def test_TXN_20__cancel(self):
+        phone = self.phone()
+        invite, seen = self.pending(phone)
+        phone.send(phone.cancel(invite))
+        self.assertEqual(phone.expect(200).cseq[1], "CANCEL")
+        cancel = self.core.expect("CANCEL")
+        self.core.reply(cancel, 200)
+        self.core.reply(seen, 487)
+        self.core.expect("ACK")
+        terminated = phone.expect(487, "INVITE")
+        phone.send(phone.ack_failure(invite, terminated))
+        self.fence(phone)
+
+    @each(*ALL)
+    def test_TXN_21__cancel_waits_for_a_provisional(self):
+        phone = self.phone()
+        invite, seen = self.pending(phone, ring=None)
+        phone.send(phone.cancel(invite))
+        phone.expect(200, "CANCEL")
+        self.fence(phone)
+        self.core.reply(seen, 100)
+        cancel = self.core.expect("CANCEL")
+        self.core.reply(cancel, 200)
+        self.core.reply(seen, 487)
+        self.core.expect("ACK")
+        phone.send(phone.ack_failure(invite, phone.expect(487, "INVITE")))
+
+    @each(*ALL)
+    def test_TXN_22__the_cancel_mirrors_the_invite(self):
+        phone = self.phone()
+        invite, seen = self.pending(phone, headers=[("Require", "100rel"), ("Proxy-Authorization", "Digest x=y")])
+        phone.send(phone.cancel(invite))
+        phone.expect(200, "CANCEL")
+        cancel = self.core.expect("CANCEL")
+        self.assertEqual(cancel.uri, seen.uri)
+        for name in ("To", "From", "Call-ID", "Route"):
+            self.assertEqual(cancel.rows(name), seen.rows(name))
+        self.assertEqual(cancel.cseq, (seen.cseq[0], "CANCEL"))
+        self.assertEqual(len(cancel.values("Via")), 1)
+        self.assertEqual(cancel.branch, seen.branch)
+        self.assertFalse(cancel.has("Require") or cancel.has("Proxy-Require"))
+        self.assertEqual((cancel.transport, cancel.source, cancel.path), (seen.transport, seen.source, seen.path))
+        self.core.reply(cancel, 200)
+        self.core.reply(seen, 487)
+        phone.send(phone.ack_failure(invite, phone.expect(487, "INVITE")))
+
+    @each(*ALL)
+    def test_TXN_23__cancel_after_the_final(self):
+        phone = self.phone()
+        invite, seen = self.pending(phone)
+        self.core.reply(seen, 486)
+        self.core.expect("ACK")
+        busy = phone.expect(486)
+        phone.send(phone.cancel(invite))
+        phone.expect(200, "CANCEL")
+        phone.send(phone.ack_failure(invite, busy))
+        self.fence(phone)
+
+    def test_TXN_24__a_cancel_that_matches_nothing_is_checked_and_routed(self):
+        phone = self.phone()
+        stray = phone.cancel(phone.build("INVITE", f"sip:bob@{self.domain}"))
+        phone.send(stray)
+        seen = self.core.expect("CANCEL")
+        self.assertEqual(seen.call_id, stray.call_id)
+        self.core.reply(seen, 481)
+        phone.send(phone.cancel(phone.build("INVITE", "sip:bob@unserved.invalid")))
+        self.fence(phone)
+
+    def test_TXN_25__proxy_require_in_cancel_and_ack_is_ignored(self):
+        phone = self.phone()
+        invite, seen = self.pending(phone)
+        phone.send(phone.cancel(invite, headers=[("Proxy-Require", "nothing")]))
+        phone.expect(200, "CANCEL")
+        self.core.reply(self.core.expect("CANCEL"), 200)
+        self.core.reply(seen, 487)
+        self.core.expect("ACK")
+        ack = phone.ack_failure(invite, phone.expect(487, "INVITE"))
+        phone.send(ack.add("Proxy-Require", "nothing"))
+        self.fence(phone)
+
+    @each(*ALL)
+    def test_TXN_26__the_reason_of_a_cancel_is_copied(self):
+        phone = self.phone()
+        invite, seen = self.pending(phone)
+        reason = 'SIP;cause=200;text="Call completed elsewhere"'
+        phone.send(phone.cancel(invite, headers=[("Reason", reason)]))
+        phone.expect(200, "CANCEL")
+        cancel = self.core.expect("CANCEL")
+        self.assertEqual(cancel.rows("Reason"), [reason])
+        self.core.reply(cancel, 200)
+        self.core.reply(seen, 487)
+        phone.send(phone.ack_failure(invite, phone.expect(487, "INVITE")))
+
+    def test_TXN_28__sent_by_and_method_part_transactions(self):
+        phone = self.phone()
+        one = phone.build("MESSAGE", f"sip:bob@{self.domain}", contact=None)
+        two = one.copy().set("Via", one.get("Via").replace(phone.sent_by, "192.0.2.77:5060"))
+        phone.send(one)
+        phone.send(two)
+        seen = [self.core.expect("MESSAGE"), self.core.expect("MESSAGE")]
+        for message in seen:
+            self.core.reply(message, 200)
+            phone.expect(200)
+        self.assertNotEqual(seen[0].branch, seen[1].branch)
+        invite, pending = self.pending(phone)
+        message = phone.build("MESSAGE", f"sip:bob@{self.domain}", contact=None, branch=invite.branch)
+        self.through(phone, message)
+        phone.send(phone.cancel(invite))
+        phone.expect(200, "CANCEL")
+        self.core.reply(self.core.expect("CANCEL"), 200)
+        self.core.reply(pending, 487)
+        phone.send(phone.ack_failure(invite, phone.expect(487, "INVITE")))
+
+    def test_TXN_29__transactions_without_the_magic_cookie(self):
+        phone = self.phone()
+        phone.via = lambda branch=None: f"SIP/2.0/TLS {phone.sent_by};branch={branch or '1'}"
+        invite = phone.build("INVITE", f"sips:bob@{self.domain}", body=SDP, branch=token("old"))
+        phone.send(invite)
+        seen = self.core.expect("INVITE")
+        self.core.reply(seen, 180)
+        phone.expect(180)
+        phone.send(invite)
+        self.core.reply(seen, 486)
+        self.core.expect("ACK")
+        busy = phone.expect(lambda answer: answer.status > 180)
+        self.assertEqual(busy.status, 486)
+        phone.send(phone.ack_failure(invite, busy))
+        del phone.via
+        self.fence(phone)
+        self.assertEqual(len(self.core.copies("INVITE")), 1)
+
+    def test_TXN_30__merged_requests_both_pass(self):
+        phone = self.phone()
+        one = phone.build("MESSAGE", f"sip:bob@{self.domain}", contact=None)
+        two = one.copy().set("Via", phone.via())
+        phone.send(one)
+        phone.send(two)
+        for _ in range(2):
+            seen = self.core.expect("MESSAGE", call_id=one.call_id)
+            self.core.reply(seen, 200)
+            phone.expect(200)
+
+    def test_TXN_19__a_request_repeated_after_its_final_gets_it_again_or_is_new(self):
+        # Over a stream timer J is zero: the edge may forward the copy. It never answers anything else.
+        phone = self.phone()
+        message = phone.build("MESSAGE", f"sip:bob@{self.domain}", contact=None)
+        self.through(phone, message)
+        phone.send(message)
+        seen = self.core.expect("MESSAGE", call_id=message.call_id)
+        self.core.reply(seen, 200)
+        phone.expect(200)
+
+
+class Scaled(EdgeTest):
+    """What waits for timers: T1 50 ms, T2 200 ms, T4 250 ms; so 64·T1 is 3.2 s."""
+
+    domain = "proxy-udp.example"
+    weight = 60
+
+    @classmethod
+    def make_site(cls):
+        site = Site({"timers": {"t1": "50ms", "t2": "200ms", "t4": "250ms", "timer_c": "900ms", "connect": "500ms"}})
+        outside = site.edge.outside
+        site.add("proxy-udp.example", "proxy", ("udp",), udp={"bind": [f"{outside}:5060"]})
+        site.add("pbx-udp.example", "pbx", ("udp",))
+        site.add("proxy-tcp.example", "proxy", ("tcp",))
+        site.add("pbx-tcp.example", "pbx", ("tcp",))
+        return site
+
+    def times(self, method, call_id):
+        """When each copy came, counted from the first, in units of T1."""
+        found = [message.time for message in self.core.received
+                 if message.is_request and message.method == method and message.call_id == call_id]
+        return [round((time - found[0]) / T1, 1) for time in found]
+
+    def assert_times(self, times, expected):
+        """No copy comes early; none over 3·T1 late."""
+        self.assertEqual(len(times), len(expected), times)
+        for found, wanted in zip(times, expected):
+            self.assertTrue(wanted - 0.6 <= found <= wanted + 3, f"{times} instead of {expected}")
+
+    @each(*ALL_UDP)
+    def test_TXN_01__invite_is_retransmitted_until_a_provisional(self):
+        phone = self.phone()
+        invite = phone.invite()
+        seen = self.core.expect("INVITE")
+        self.core.receive_until(lambda: len(self.core.copies("INVITE")) == 5)
+        self.assert_times(self.times("INVITE", invite.call_id), [0, 1, 3, 7, 15])
+        self.assertTrue(all(copy.raw == seen.raw for copy in self.core.copies("INVITE")))
+        self.core.reply(seen, 100)
+        self.core.expect_nothing(seconds=0)
+        self.core.answers_retransmissions = False
+        self.core.drain(17 * T1 * 1.2)
+        self.core.answers_retransmissions = True
+        self.assertEqual(len(self.core.copies("INVITE")), 5)
+        self.core.reply(seen, 486)
+        phone.send(phone.ack_failure(invite, phone.expect(486)))
+
+    @each("proxy-udp", "pbx-tcp")
+    def test_TXN_02__an_invite_without_answer_gets_408(self):
+        phone = self.phone()
+        invite = phone.invite()
+        self.core.expect("INVITE")
+        answer = phone.expect(lambda answer: answer.status > 100, seconds=6)
+        self.assertEqual(answer.status, 408)
+        phone.send(phone.ack_failure(invite, answer))
+        self.fence(phone)
+        count = len(self.core.copies("INVITE"))
+        self.assertIn(count, (7,) if self.domain == "proxy-udp.example" else (1,))
+        self.assertEqual(self.core.copies("ACK"), [])
+
+    def test_TXN_04__a_retransmitted_invite_gets_the_latest_provisional(self):
+        phone = self.phone()
+        seen, _ = phone.register(self.core)
+        invite = self.core.build("INVITE", phone.contact, body=SDP, headers=[("Route", seen.values("Path")[0])])
+        self.core.send(invite, self.edge.core_address)
+        self.core.expect(100)
+        got = phone.expect("INVITE")
+        phone.reply(got, 183)
+        first = self.core.expect(183)
+        self.core.send(invite, self.edge.core_address)
+        self.assertEqual(self.core.expect(183).to_tag, first.to_tag)
+        phone.reply(got, 486)
+        self.core.expect(486)
+        self.core.send(self.core.ack_failure(invite, first), self.edge.core_address)
+        phone.expect("ACK")
+        phone.expect_nothing()
+
+    def test_TXN_08__a_failure_over_udp_is_repeated_until_the_ack(self):
+        phone = self.phone()
+        seen, _ = phone.register(self.core)
+        invite = self.core.build("INVITE", phone.contact, body=SDP, headers=[("Route", seen.values("Path")[0])])
+        self.core.send(invite, self.edge.core_address)
+        got = phone.expect("INVITE")
+        phone.reply(got, 486)
+        phone.expect("ACK")
+        finals = []
+        self.core.receive_until(lambda: len(finals) == 5, lambda message: finals.append(message)
+                                if message.status == 486 else None)
+        times = [round((message.time - finals[0].time) / T1, 1) for message in finals]
+        self.assert_times(times, [0, 1, 3, 7, 11])  # T1, doubling to T2
+        self.core.send(self.core.ack_failure(invite, finals[0]), self.edge.core_address)
+        self.core.expect_nothing(T2 * 2)
+
+    def test_TXN_08__a_failure_over_tls_is_sent_once(self):
+        phone = self.phone()
+        invite = phone.invite()
+        self.core.reply(self.core.expect("INVITE"), 486)
+        busy = phone.expect(486)
+        phone.expect_nothing(T2 * 2)
+        phone.send(phone.ack_failure(invite, busy))
+
+    def test_TXN_09__an_invite_after_its_2xx_is_absorbed(self):
+        phone = self.phone()
+        seen, _ = phone.register(self.core)
+        invite = self.core.build("INVITE", phone.contact, body=SDP, headers=[("Route", seen.values("Path")[0])])
+        self.core.send(invite, self.edge.core_address)
+        phone.reply(phone.expect("INVITE"), 200)
+        self.core.expect(200)
+        self.core.send(invite, self.edge.core_address)
+        self.core.request("MESSAGE", phone.contact, self.edge.core_address, contact=None,
+                          headers=[("Route", seen.values("Path")[0])])
+        phone.reply(phone.expect("MESSAGE"), 200)
+        self.assertEqual(self.core.expect(200).cseq[1], "MESSAGE")
+        phone.expect_nothing()
+
+    @each(*ALL_UDP)
+    def test_TXN_14__other_requests_are_retransmitted_up_to_t2(self):
+        phone = self.phone()
+        message = phone.request("MESSAGE", f"sip:bob@{self.domain}", contact=None)
+        seen = self.core.expect("MESSAGE")
+        self.core.receive_until(lambda: len(self.core.copies("MESSAGE")) == 6)
+        self.assert_times(self.times("MESSAGE", message.call_id), [0, 1, 3, 7, 11, 15])
+        self.core.answers_retransmissions = False
+        self.core.reply(seen, 100)
+        self.core.receive_until(lambda: len(self.core.copies("MESSAGE")) == 8)
+        self.core.answers_retransmissions = True
+        times = self.times("MESSAGE", message.call_id)
+        self.assertTrue(3.4 <= times[7] - times[6] <= 7, times)
+        self.core.reply(seen, 200)
+        phone.expect(200)
+
+    @each("proxy-udp", "pbx-tcp")
+    def test_TXN_15__a_request_without_answer_gets_none(self):
+        phone = self.phone()
+        message = phone.request("MESSAGE", f"sip:bob@{self.domain}", contact=None)
+        seen = self.core.expect("MESSAGE")
+        phone.expect_nothing(64 * T1 + 0.4, but=(100,))
+        # TXN-16: nor does a late answer pass.
+        self.core.reply(seen, 200)
+        self.fence(phone)
+        self.assertEqual(seen.call_id, message.call_id)
+
+    @each("proxy-udp", "pbx-tcp")
+    def test_TXN_18__trying_when_timer_e_reaches_t2(self):
+        phone = self.phone()
+        phone.request("MESSAGE", f"sip:bob@{self.domain}", contact=None)
+        seen = self.core.expect("MESSAGE")
+        trying = phone.receive(3)
+        self.assertEqual(trying.status, 100)
+        self.core.reply(seen, 200)
+        phone.expect(200)
+
+    def test_TXN_18__never_earlier_over_udp(self):
+        phone = self.phone()
+        seen, _ = phone.register(self.core)
+        sent = self.core.request("MESSAGE", phone.contact, self.edge.core_address, contact=None,
+                                 headers=[("Route", seen.values("Path")[0])])
+        got = phone.expect("MESSAGE", call_id=sent.call_id)
+        trying = self.core.receive(3)
+        self.assertEqual(trying.status, 100)
+        self.assertGreaterEqual(trying.time - sent.time, 2.9 * T1)
+        phone.reply(got, 200)
+        self.core.expect(200)
+
+    def test_TXN_19__a_request_repeated_over_udp_gets_the_final_again(self):
+        phone = self.phone()
+        seen, _ = phone.register(self.core)
+        sent = self.core.request("MESSAGE", phone.contact, self.edge.core_address, contact=None,
+                                 headers=[("Route", seen.values("Path")[0])])
+        phone.reply(phone.expect("MESSAGE"), 404)
+        first = self.core.expect(404)
+        for _ in range(2):
+            self.core.send(sent, self.edge.core_address)
+            self.assertEqual(self.core.expect(404).raw, first.raw)
+        phone.expect_nothing()
+
+    def test_TXN_21__without_a_provisional_no_cancel_is_sent(self):
+        phone = self.phone()
+        invite = phone.invite()
+        self.core.expect("INVITE")
+        phone.send(phone.cancel(invite))
+        phone.expect(200, "CANCEL")
+        answer = phone.expect(lambda answer: answer.status > 100, seconds=6)
+        self.assertIn(answer.status, (408, 487))
+        phone.send(phone.ack_failure(invite, answer))
+        self.fence(phone)
+        self.assertEqual(self.core.copies("CANCEL"), [])
+
+    def test_TXN_27__a_cancelled_branch_without_a_final_ends(self):
+        phone = self.phone()
+        invite = phone.invite()
+        seen = self.core.expect("INVITE")
+        self.core.reply(seen, 180)
+        phone.expect(180)
+        phone.send(phone.cancel(invite))
+        phone.expect(200, "CANCEL")
+        self.core.reply(self.core.expect("CANCEL"), 200)
+        answer = phone.expect(lambda answer: answer.status > 180, seconds=6)
+        self.assertIn(answer.status, (408, 487))
+        phone.send(phone.ack_failure(invite, answer))
+
+    @each(*ALL)
+    def test_RESP_11__timer_c_ends_a_call_that_rings_too_long(self):
+        phone = self.phone()
+        invite = phone.invite()
+        seen = self.core.expect("INVITE")
+        self.core.reply(seen, 180)
+        phone.expect(180)
+        self.core.expect_nothing(0.6)
+        self.core.reply(seen, 183)  # restarts it
+        phone.expect(183)
+        self.core.expect_nothing(0.6)
+        cancel = self.core.expect("CANCEL", seconds=2)
+        self.core.reply(cancel, 200)
+        self.core.reply(seen, 487)
+        answer = phone.expect(lambda answer: answer.status > 183)
+        self.assertIn(answer.status, (408, 487))
+        phone.send(phone.ack_failure(invite, answer))
+
+
+class DeadCores(EdgeTest):
+    """TXN-31, LOC-18: targets that are not there, and the one that is."""
+
+    @classmethod
+    def make_site(cls):
+        site = Site({"timers": {"t1": "50ms", "t2": "200ms", "t4": "250ms", "connect": "400ms"}})
+        for kind in ("proxy", "pbx"):
+            for transport in ("udp", "tcp"):
+                dead = addresses.fresh()
+                site.add(f"{kind}-{transport}.example", kind, (transport,))
+                entry = site.domains[f"{kind}-{transport}.example"]
+                entry.options["core"] = {"targets": [f"{transport}:{dead}:5060", f"{transport}:{entry.core_ip}:5060"]}
+                site.add(f"none-{kind}-{transport}.example", kind, (transport,), core_ip=addresses.fresh())
+        return site
+
+    @each(*ALL)
+    def test_LOC_18__the_next_target_takes_over(self):
+        phone = self.phone()
+        invite = phone.invite()
+        seen = self.core.expect("INVITE", seconds=8)
+        self.core.reply(seen, 486)
+        self.core.expect("ACK")  # LOC-20
+        phone.send(phone.ack_failure(invite, phone.expect(486)))
+
+    @each(*ALL)
+    def test_TXN_31__no_target_is_left(self):
+        self.domain = "none-" + self.domain
+        phone = self.phone()
+        invite = phone.invite()
+        answer = phone.expect(lambda answer: answer.status > 100, seconds=8)
+        self.assertEqual(answer.status, 500)  # RESP-06
+        phone.send(phone.ack_failure(invite, answer))
