@@ -1,0 +1,58 @@
+import Foundation
+import SIPMessage
+import Testing
+
+/// The corpus of messages that others wrote: a folder beside the checkout, or the one that GATEHOUSE_SHARED names.
+enum Corpus {
+    struct Entry: Sendable {
+        var file: String
+        var bytes: [UInt8]
+        var expectedDatagram: Set<String>
+        var expectedStream: Set<String>
+        var note: String
+    }
+
+    /// Empty, with a line that says so, where the corpus is not there.
+    static let entries: [Entry] = load()
+
+    private static func load() -> [Entry] {
+        let checkout = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        let shared =
+            ProcessInfo.processInfo.environment["GATEHOUSE_SHARED"].map { URL(filePath: $0) }
+            ?? checkout.deletingLastPathComponent().appending(path: "shared")
+        let folder = shared.appending(path: "corpus")
+        guard let index = try? String(contentsOf: folder.appending(path: "index.tsv"), encoding: .utf8) else {
+            print("skipped: no corpus at \(folder.path()); set GATEHOUSE_SHARED to the folder that holds it")
+            return []
+        }
+        return index.split(separator: "\n").dropFirst().compactMap { line in
+            let columns = line.split(separator: "\t", omittingEmptySubsequences: false).map(String.init)
+            guard columns.count >= 12, let data = try? Data(contentsOf: folder.appending(path: columns[0])) else {
+                Issue.record("corpus entry cannot be read: \(line.prefix(80))")
+                return nil
+            }
+            return Entry(
+                file: columns[0], bytes: [UInt8](data),
+                expectedDatagram: Set(columns[8].split(separator: "|").map(String.init)),
+                expectedStream: Set(columns[9].split(separator: "|").map(String.init)), note: columns[11])
+        }
+    }
+}
+
+/// What becomes of a message at the gate, in the words of the corpus.
+func gateOutcome(_ message: Message, surplus: Int = 0) -> String {
+    if let fault = message.checkSyntax() { return fault.status == 0 ? "drop" : "\(fault.status)" }
+    guard message.isRequest else { return "drop" }  // no transaction is waiting for it
+    if let fault = proxyValidation(of: message) { return fault.status == 0 ? "drop" : "\(fault.status)" }
+    return surplus > 0 ? "forward-first" : "forward"
+}
+
+func datagramOutcome(_ bytes: [UInt8]) -> String {
+    switch bytes.withUnsafeBytes({ Parser.parse(datagram: $0) }) {
+    case .message(let message):
+        gateOutcome(message, surplus: bytes.drop { $0 == 13 || $0 == 10 }.count - message.bytes.count)
+    case .keepAlive, .stunBinding: "drop"
+    case .refused(let fault): fault.status == 0 ? "drop" : "\(fault.status)"
+    }
+}

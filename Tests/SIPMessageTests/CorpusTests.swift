@@ -1,0 +1,18 @@
+import SIPMessage
+import Testing
+
+@Suite struct CorpusTests {
+    @Test("T4475, T5118: the corpus as datagrams ends as its index says")
+    func datagrams() {
+        var agreed = 0
+        for entry in Corpus.entries {
+            let outcome = datagramOutcome(entry.bytes)
+            if entry.expectedDatagram.contains(outcome) {
+                agreed += 1
+            } else {
+                print("datagram \(entry.file): \(outcome), index: \(entry.expectedDatagram.sorted()) \(entry.note)")
+            }
+        }
+        print("corpus, datagrams: \(agreed) of \(Corpus.entries.count) as the index says")
+    }
+}
