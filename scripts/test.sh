@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Runs every test there is and ends with the sum, `N passed, N failed`. Called by `make test`.
+#
+# The unit tests run in a debug build (overflow and exclusivity checks on), the end-to-end suite against the release build
+# that users run. A part that fails does not keep the others from running; a build that fails does.
+set -u
+cd "$(dirname "$0")/.."
+: "${SWIFT:=swift}" "${DEBUG_FLAGS:=}" "${RELEASE_FLAGS:=-c release --product gatehouse}"
+
+passed=0 failed=0 skipped=0
+output=$(mktemp -d)
+trap 'rm -rf "$output"' EXIT
+
+step() { printf '\n==> %s\n' "$*"; }
+add() { passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3)); }
+
+# Prints the tests, failures and skipped tests that an xUnit report counts; zeros where there is none.
+sum_xunit() {
+    python3 - "$1" <<'PYTHON'
+import os, sys, xml.etree.ElementTree as xml
+suites = xml.parse(sys.argv[1]).iter("testsuite") if os.path.exists(sys.argv[1]) else []
+sums = [0, 0, 0]
+for suite in suites:
+    for index, name in enumerate(("tests", "failures", "skipped")):
+        sums[index] += int(suite.get(name) or 0)
+print(*sums)
+PYTHON
+}
+
+step "$SWIFT build --build-tests $DEBUG_FLAGS"
+# shellcheck disable=SC2086  # flags are words
+"$SWIFT" build --build-tests $DEBUG_FLAGS || exit 1
+
+step "$SWIFT test: the unit tests"
+# shellcheck disable=SC2086
+"$SWIFT" test --skip-build --disable-xctest --xunit-output "$output/unit.xml" $DEBUG_FLAGS
+status=$?
+read -r tests failures skips < <(sum_xunit "$output/unit.xml")
+add $((tests - failures - skips)) "$failures" "$skips"
+if [ "$status" != 0 ] && [ "$failures" = 0 ]; then
+    echo "swift test ended with status $status and named no failed test: it crashed, or could not start."
+    add 0 1 0
+fi
+
+step "$SWIFT build $RELEASE_FLAGS"
+# shellcheck disable=SC2086
+"$SWIFT" build $RELEASE_FLAGS || exit 1
+
+step "Tests/EndToEnd/run.py: the end-to-end suite against .build/release/gatehouse"
+python3 Tests/EndToEnd/run.py | tee "$output/end-to-end.txt"
+status=${PIPESTATUS[0]}
+sum=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "$output/end-to-end.txt" | tail -n 1)
+if [[ $sum =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed(,\ ([0-9]+)\ skipped)? ]]; then
+    add "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}" "${BASH_REMATCH[4]:-0}"
+    [ "$status" = 0 ] || [ "${BASH_REMATCH[2]}" != 0 ] || add 0 1 0
+else
+    echo "the end-to-end suite ended with status $status before it could sum up"
+    add 0 1 0
+fi
+
+step "scripts/conformance.py: docs/conformance.md against the tests"
+if python3 scripts/conformance.py --results "$output/end-to-end.txt"; then add 1 0 0; else add 0 1 0; fi
+
+printf '\n%d passed, %d failed' "$passed" "$failed"
+[ "$skipped" = 0 ] || printf ', %d skipped' "$skipped"
+printf '\n'
+[ "$failed" = 0 ] && [ "$passed" != 0 ]
