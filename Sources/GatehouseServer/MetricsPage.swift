@@ -93,7 +93,7 @@ struct MetricsPage {
     mutating func connectionsOpen() {
         for domain in self.domains {
             for transport in Transport.allCases {
-                // Ends are read first: a connection that opens and ends between the two reads must not count as minus one.
+                // Ends are read first: a connection that opens and ends between the reads must not count as minus one.
                 let closed = Self.closed(domain, transport)
                 let opened = domain.total(DomainCells.opened + Int(transport.rawValue))
                 if opened > 0 { self.sample([domain.name, transport.label], Double(opened) - Double(closed)) }
@@ -102,37 +102,38 @@ struct MetricsPage {
     }
 
     mutating func connectionsClosed() {
+        let ends = ConnectionEnd.allCases.map { ($0, $0.label) }
         for domain in self.domains {
             for transport in Transport.allCases {
-                for end in ConnectionEnd.allCases {
+                for (end, label) in ends {
                     let total = domain.total(DomainCells.close(Int(transport.rawValue), end))
-                    self.count([domain.name, transport.label, end.label], total)
+                    self.count([domain.name, transport.label, label], total)
                 }
             }
         }
     }
 
     mutating func handshakes() {
+        let outcomes = HandshakeOutcome.allCases.map { outcome in
+            let labels = outcome.isFailure ? ["failed", outcome.label] : [outcome.label, ""]
+            return (DomainCells.handshakes + outcome.index, labels)
+        }
         for domain in self.domains {
-            for outcome in HandshakeOutcome.allCases {
-                let labels = outcome.isFailure ? ["failed", outcome.label] : [outcome.label, ""]
-                self.count([domain.name] + labels, domain.total(DomainCells.handshakes + outcome.index))
-            }
+            for (cell, labels) in outcomes { self.count([domain.name] + labels, domain.total(cell)) }
         }
     }
 
     mutating func requests() {
-        self.perMethod { page, domain, direction, method in
-            let total = domain.total(DomainCells.request(direction, method.index))
-            page.count([domain.name, direction.label, method.label], total)
+        self.perMethod { page, domain, direction, method, labels in
+            page.count([domain.name] + labels, domain.total(DomainCells.request(direction, method.index)))
         }
     }
 
     mutating func responses() {
-        self.perMethod { page, domain, direction, method in
+        self.perMethod { page, domain, direction, method, labels in
             for statusClass in 0..<DomainCells.classes {
                 let total = domain.total(DomainCells.response(direction, method.index, statusClass))
-                page.count([domain.name, direction.label, method.label, "\(statusClass + 1)xx"], total)
+                page.count([domain.name] + labels + ["\(statusClass + 1)xx"], total)
             }
         }
     }
@@ -163,20 +164,26 @@ struct MetricsPage {
 
     private mutating func perTransport(_ total: (DomainMetrics, Transport) -> UInt64) {
         for domain in self.domains {
-            for transport in Transport.allCases { self.count([domain.name, transport.label], total(domain, transport)) }
-        }
-    }
-
-    private mutating func perMethod(_ body: (inout MetricsPage, DomainMetrics, MetricDirection, Method) -> Void) {
-        for domain in self.domains {
-            for direction in MetricDirection.allCases {
-                for method in Method.allCases { body(&self, domain, direction, method) }
+            for transport in Transport.allCases {
+                self.count([domain.name, transport.label], total(domain, transport))
             }
         }
     }
 
-    private mutating func count(_ labels: [String], _ total: UInt64) {
-        if total > 0 { self.sample(labels, Double(total)) }
+    private mutating func perMethod(
+        _ body: (inout MetricsPage, DomainMetrics, MetricDirection, Method, _ labels: [String]) -> Void
+    ) {
+        let methods = Method.allCases.map { ($0, $0.label) }
+        for domain in self.domains {
+            for direction in MetricDirection.allCases {
+                for (method, label) in methods { body(&self, domain, direction, method, [direction.label, label]) }
+            }
+        }
+    }
+
+    /// A line for a counter that is not zero.
+    private mutating func count(_ labels: @autoclosure () -> [String], _ total: UInt64) {
+        if total > 0 { self.sample(labels(), Double(total)) }
     }
 
     private func sum(_ cell: Int) -> UInt64 {

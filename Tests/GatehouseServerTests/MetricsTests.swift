@@ -32,7 +32,10 @@ struct MetricsTests {
 
     @Test(
         "a response counts in its class, an impossible status in the nearest",
-        arguments: [(100, "1xx"), (200, "2xx"), (302, "3xx"), (480, "4xx"), (503, "5xx"), (603, "6xx"), (7, "1xx"), (999, "6xx")])
+        arguments: [
+            (100, "1xx"), (200, "2xx"), (302, "3xx"), (480, "4xx"), (503, "5xx"), (603, "6xx"), (7, "1xx"),
+            (999, "6xx"),
+        ])
     func classes(status: Int, expected: String) {
         let metrics = Metrics(workers: 1)
         metrics.workers[0].responseSent(metrics.domains(["a"])[0], .in, .options, status: status)
