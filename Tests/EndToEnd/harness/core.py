@@ -228,9 +228,18 @@ class Core(Peer):
         """The requests of `method` received in this test, retransmissions included."""
         return [message for message in self.received if message.is_request and message.method == method]
 
-    def close(self):
+    def is_quiet(self):
+        """Whether no octet waits, SIP or not."""
+        return not select.select(self.sockets, [], [], 0)[0]
+
+    def drop_connections(self):
+        """Closes every TCP connection, as after a restart of the edge."""
         for stream in list(self.connections) + list(self.outgoing.values()):
             stream.close()
+        self.connections, self.outgoing = {}, {}
+
+    def close(self):
+        self.drop_connections()
         for sock in (self.udp, self.listener):
             if sock:
                 sock.close()
