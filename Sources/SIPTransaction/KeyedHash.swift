@@ -63,10 +63,14 @@ struct KeyedHash {
         }
         let count = range.upperBound &- offset
         guard count > 0 else { return }
-        var word: UInt64 = 0
-        for index in 0..<count {
-            let byte = span.unsafeLoad(fromByteOffset: offset &+ index, as: UInt8.self)
-            word |= UInt64(byte) &<< UInt64(8 &* index)
+        let word: UInt64
+        if offset <= bytes.count &- 8 {
+            let whole = span.unsafeLoadUnaligned(fromByteOffset: offset, as: UInt64.self).littleEndian
+            word = whole & (1 &<< UInt64(8 &* count) &- 1)
+        } else {
+            word = (0..<count).reduce(0) { word, index in
+                word | UInt64(bytes[offset &+ index]) &<< UInt64(8 &* index)
+            }
         }
         self.append(foldingCase ? Self.lowercased(word) : word, count: UInt64(count))
     }
