@@ -84,6 +84,17 @@ public final class Metrics: Sendable {
         self.state.withLock { $0.reloadsFailed += 1 }
     }
 
+    /// What the edge itself refused so far: an entry for each rule of each domain that refused anything.
+    func refusals() -> [RefusalCount] {
+        let domains = self.state.withLock { Array($0.domains.values) } + [self.noDomain]
+        return domains.flatMap { domain in
+            Refusal.Rule.allCases.compactMap { rule in
+                let count = domain.total(DomainCells.refusals + rule.index)
+                return count > 0 ? RefusalCount(domain: domain.name, rule: "\(rule.label)", count: count) : nil
+            }
+        }
+    }
+
     // MARK: The scrape
 
     /// The page in Prometheus' text format, version 0.0.4.
