@@ -16,10 +16,16 @@ struct Head {
     var contentLength: Int?
     /// The first thing that is wrong with the section as such; values are judged later.
     var problem: ParseError?
+    /// Whether CR, LF or NUL stands where none may, whatever was wrong first: rows are not to be copied as they are.
+    var isRagged = false
 
     @inline(__always)
     mutating func note(_ problem: ParseError.Problem, at offset: Int) {
         if self.problem == nil { self.problem = ParseError(problem, at: offset) }
+        switch problem {
+        case .bareCarriageReturn, .bareLineFeed, .null, .headerSectionEnd: self.isRagged = true
+        default: break
+        }
     }
 }
 

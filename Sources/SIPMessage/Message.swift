@@ -39,6 +39,8 @@ public struct Message: Sendable {
 
     let index: HeaderIndex
     let startLineEnd: Int
+    /// See ``Head/isRagged``: true only in the message of a fault.
+    let isRagged: Bool
 
     init(_ bytes: [UInt8], _ head: consuming Head) {
         let isRequest = if case .request = head.startLine { true } else { false }
@@ -50,6 +52,7 @@ public struct Message: Sendable {
         self.headerSectionEnd = head.end
         self.startLineEnd = head.startLineEnd
         self.contentLength = head.contentLength
+        self.isRagged = head.isRagged
         self.index = head.index
         self.fields = head.fields
         self.bytes = bytes

@@ -15,21 +15,24 @@ public enum Parser {
     public static func parse(
         datagram: UnsafeRawBufferPointer, limits: MessageLimits = MessageLimits()
     ) -> ParsedDatagram {
-        let whole = RawSpan(_unsafeBytes: datagram)
+        Parser.parse(datagram: RawSpan(_unsafeBytes: datagram), limits: limits)
+    }
+
+    /// As above.
+    public static func parse(datagram whole: RawSpan, limits: MessageLimits = MessageLimits()) -> ParsedDatagram {
         var start = 0
         while start < whole.byteCount, whole.byte(start) == .cr || whole.byte(start) == .lf { start &+= 1 }
         guard start < whole.byteCount else { return .keepAlive }
         if whole.byte(start) <= 1 { return Parser.classify(whole) }
         let span = whole.extracting(start..<whole.byteCount)
         var head = Head()
-        switch head.parse(span, limits: limits) {
-        case .complete:
-            break
-        case .notSIP:
-            return .refused(SyntaxFault(ParseError(.startLine, at: 0), status: 0, message: nil))
-        case .incomplete:
+        let outcome = head.parse(span, limits: limits)
+        if outcome != .complete {
+            // Only to find what an answer needs: the message is refused.
             head = Head()
-            guard head.parse(span, limits: limits, mode: .loose) == .complete else {
+            guard outcome == .incomplete || hasBareStartLine(span),
+                head.parse(span, limits: limits, mode: .loose) == .complete
+            else {
                 return .refused(SyntaxFault(ParseError(.startLine, at: 0), status: 0, message: nil))
             }
             head.note(.headerSectionEnd, at: span.byteCount)
@@ -43,7 +46,7 @@ public enum Parser {
                 end = head.end &+ length
             }
         }
-        let bytes = span.withUnsafeBytes { [UInt8](UnsafeRawBufferPointer(rebasing: $0[..<end])) }
+        let bytes = copy(span, 0, end)
         let problem = head.problem
         let message = Message(bytes, head)
         guard let problem else { return .message(message) }

@@ -55,3 +55,14 @@ extension RawSpan {
         return (carriageReturns, hasNull)
     }
 }
+
+/// A copy of `start..<end`.
+@inline(__always)
+func copy(_ span: RawSpan, _ start: Int, _ end: Int) -> [UInt8] {
+    span.extracting(start..<end).withUnsafeBytes { [UInt8]($0) }
+}
+
+@inline(__always)
+func append(_ span: RawSpan, _ start: Int, _ end: Int, to bytes: inout [UInt8]) {
+    span.extracting(start..<end).withUnsafeBytes { bytes.append(contentsOf: $0) }
+}

@@ -115,7 +115,7 @@ struct ScannedHost {
 }
 
 /// Walks `host` (RFC 3261 §25.1 with RFC 5954 §4.1): a name whose last label starts with a letter, an IPv4 address, or an
-/// IPv6 address in brackets; at most 255 bytes.
+/// IPv6 address in brackets.
 func scanHost(_ span: Span<UInt8>, _ index: inout Int, _ end: Int) throws(ParseError) -> ScannedHost {
     let start = index
     guard start < end else { throw ParseError(.host, at: start) }
@@ -149,7 +149,7 @@ func scanHost(_ span: Span<UInt8>, _ index: inout Int, _ end: Int) throws(ParseE
         current &+= 1
     }
     let range = ByteRange(start, current)
-    guard !range.isEmpty, range.count <= 255, previous != .hyphen, span[start] != .dot else {
+    guard !range.isEmpty, previous != .hyphen else {
         throw ParseError(.host, at: start)
     }
     if !lastLabelStartsWithLetter {

@@ -103,14 +103,16 @@ extension Via {
             try names.insert(parameter.name, token, span)
             switch token {
             case .branch:
-                guard let branch = parameter.value else { throw ParseError(.via, at: parameter.name.start) }
+                guard let branch = parameter.value else { throw ParseError(.parameter, at: parameter.name.start) }
                 self.optionalBranch = parameter.optionalValue
                 self.hasMagicCookie = startsWithMagicCookie(span, branch)
             case .received:
+                guard parameter.value != nil else { throw ParseError(.parameter, at: parameter.name.start) }
                 self.optionalReceived = parameter.optionalValue
             case .rport:
                 self.optionalRport = OptionalRange(parameter.value ?? ByteRange(parameter.name.end, parameter.name.end))
             case .maddr:
+                guard parameter.value != nil else { throw ParseError(.parameter, at: parameter.name.start) }
                 self.optionalMaddr = parameter.optionalValue
             default:
                 break

@@ -40,6 +40,11 @@ enum Corpus {
     }
 }
 
+extension MessageLimits {
+    /// One entry is larger than a datagram can be; the corpus is about syntax.
+    static let corpus = MessageLimits(messageSize: 128 << 10)
+}
+
 /// What becomes of a message at the gate, in the words of the corpus.
 func gateOutcome(_ message: Message, surplus: Int = 0) -> String {
     if let fault = message.checkSyntax() { return fault.status == 0 ? "drop" : "\(fault.status)" }
@@ -49,10 +54,48 @@ func gateOutcome(_ message: Message, surplus: Int = 0) -> String {
 }
 
 func datagramOutcome(_ bytes: [UInt8]) -> String {
-    switch bytes.withUnsafeBytes({ Parser.parse(datagram: $0) }) {
+    switch bytes.withUnsafeBytes({ Parser.parse(datagram: $0, limits: .corpus) }) {
     case .message(let message):
         gateOutcome(message, surplus: bytes.drop { $0 == 13 || $0 == 10 }.count - message.bytes.count)
     case .keepAlive, .stunBinding: "drop"
     case .refused(let fault): fault.status == 0 ? "drop" : "\(fault.status)"
     }
+}
+
+/// What becomes of bytes that arrive on a stream, in the words of the corpus; `chunk` is how many bytes come at a time.
+/// Where more is awaited, the second word is what the deadline makes of it.
+func streamOutcome(_ bytes: [UInt8], chunk: Int = .max, limits: MessageLimits = .corpus) -> [String] {
+    var framer = Framer(limits: limits)
+    var outcomes: [String] = []
+    var forwarded = 0
+    func note(_ event: Framer.Event) {
+        switch event {
+        case .message(let message):
+            outcomes.append(gateOutcome(message))
+            forwarded += message.bytes.count
+        case .fault(let fault) where fault.status != 0: outcomes.append("\(fault.status)")
+        case .fault(let fault): outcomes.append(fault.closesStream ? "close" : "drop")
+        case .close: outcomes.append("close")
+        case .ping: break
+        }
+    }
+    var start = 0
+    while start < bytes.count {
+        let end = start + min(chunk, bytes.count - start)
+        bytes[start..<end].withUnsafeBytes { input in
+            framer.receive(input) { event in
+                note(event)
+                return true
+            }
+        }
+        start = end
+    }
+    if outcomes.isEmpty {
+        guard framer.isInsideHeader || framer.isInsideBody else { return ["drop"] }
+        if let event = framer.isInsideBody ? framer.bodyTimedOut() : framer.headerTimedOut() { note(event) }
+        return ["wait"] + outcomes
+    }
+    guard outcomes[0] == "forward" else { return [outcomes[0]] }
+    if outcomes.count > 1, outcomes[1] == "forward" { return ["forward-both"] }
+    return [forwarded < bytes.count ? "forward-first" : "forward"]
 }
