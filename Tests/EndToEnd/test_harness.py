@@ -14,8 +14,9 @@ from harness.wait import Timeout
 
 
 class Harness(unittest.TestCase):
-    def test_HARNESS_messages_are_read_and_written(self):
-        raw = (b"INVITE sip:b@h SIP/2.0\r\nv: SIP/2.0/UDP h;branch=z9hG4bK1 , SIP / 2.0 / TCP [::1]:9;branch=z9hG4bK2\r\n"
+    def test_harness_messages_are_read_and_written(self):
+        raw = (b"INVITE sip:b@h SIP/2.0\r\n"
+               b"v: SIP/2.0/UDP h;branch=z9hG4bK1 , SIP / 2.0 / TCP [::1]:9;branch=z9hG4bK2\r\n"
                b"To: \"a,\\\"<b\" <sip:b@h;x=1>;tag=7\r\nX: a\r\n b\r\nl: 2\r\n\r\n\0\xff")
         message = Message.parse(raw)
         self.assertEqual([via.transport for via in message.vias], ["UDP", "TCP"])
@@ -27,13 +28,14 @@ class Harness(unittest.TestCase):
         self.assertEqual((uri.user, uri.host, uri.params), ("b", "h", {"x": "1"}))
         self.assertEqual(str(URI.parse("sips:a:p@[::1]:5061;lr;x=1?y=2")), "sips:a:p@[::1]:5061;lr;x=1?y=2")
         self.assertEqual(split_outside('<a,b>,"c,d", e', ","), ["<a,b>", '"c,d"', "e"])
-        for bad in (b"INVITE sip:b@h SIP/2.0\nA: b\r\n\r\n", b"INVITE  sip:b SIP/2.0\r\n\r\n", b"A b SIP/2.0\r\nx\r\n\r\n"):
+        for bad in (b"INVITE sip:b@h SIP/2.0\nA: b\r\n\r\n", b"INVITE  sip:b SIP/2.0\r\n\r\n",
+                    b"A b SIP/2.0\r\nx\r\n\r\n"):
             with self.assertRaises(BadMessage):
                 Message.parse(bad)
         with self.assertRaises(BadMessage):
             Via("SIP/2.0/UDP h;branch=1;branch=2")
 
-    def test_HARNESS_yaml_is_written_in_block_style(self):
+    def test_harness_yaml_is_written_in_block_style(self):
         text = yaml.dump({"a": {"b": [1, "x: y", {"c": None, "d": []}], "e": "1.2"}, "f": "*.x", "g": "127.0.0.1:5061"})
         self.assertEqual(text, 'a:\n  b:\n    - 1\n    - "x: y"\n    - c: null\n      d: []\n  e: "1.2"\n'
                                'f: "*.x"\ng: 127.0.0.1:5061\n')
@@ -46,7 +48,7 @@ class Harness(unittest.TestCase):
         self.addCleanup(phone.close)
         return core, phone
 
-    def test_HARNESS_phone_and_core_hold_a_call(self):
+    def test_harness_phone_and_core_hold_a_call(self):
         core, phone = self._between("tcp")
         phone.contact = f"sip:alice@{phone.sent_by};transport=tcp"
         call = establish(phone, core, "sip:bob@a.example")
@@ -57,7 +59,7 @@ class Harness(unittest.TestCase):
         phone.expect(200, "BYE")
         self.assertEqual(bye.cseq, (2, "BYE"))
 
-    def test_HARNESS_core_absorbs_retransmissions_over_udp(self):
+    def test_harness_core_absorbs_retransmissions_over_udp(self):
         core = Core(addresses.fresh())
         other = Core(addresses.fresh(), name="other")
         self.addCleanup(core.close)
@@ -71,7 +73,7 @@ class Harness(unittest.TestCase):
         other.expect(486)
         self.assertEqual(len(core.copies("INVITE")), 3)
 
-    def test_HARNESS_expectations_fail(self):
+    def test_harness_expectations_fail(self):
         core, phone = self._between("tcp")
         with self.assertRaises(Timeout):
             core.expect("INVITE", seconds=0.05)
@@ -86,7 +88,7 @@ class Harness(unittest.TestCase):
         with self.assertRaises(streams.Closed):
             phone.expect(200)
 
-    def test_HARNESS_tls_peers_close_by_halves(self):
+    def test_harness_tls_peers_close_by_halves(self):
         pair = pki.authority().issue("a.example")
         address = (addresses.fresh(), 5061)
         server = TLSServer(address, pair)
@@ -110,7 +112,7 @@ class Harness(unittest.TestCase):
         other.send(b"\r\n")
         phone.expect_pong()
 
-    def test_HARNESS_certificates_are_verified(self):
+    def test_harness_certificates_are_verified(self):
         address = (addresses.fresh(), 5061)
         another = pki.Authority("Another")
         server = TLSServer(address, another.issue("a.example"))

@@ -177,14 +177,14 @@ class Registration(StandardTest):
         two.reply(two.expect("MESSAGE", call_id=sent.call_id), 200)
 
     @each(*PROXY)
-    def test_REG_tag__the_registration_is_tagged(self):
+    def test_registration_tag_the_registration_is_tagged(self):
         for scheme, arrived in (("sips", "sips"), ("sip", "tls")):
             phone = self.phone(scheme=scheme)
             seen, _ = self.outbound(phone)
             self.assertEqual(of(seen)["arrived"], arrived)
 
     @each(*PROXY)
-    def test_REG_calls_between_two_devices_cross_the_edge_twice(self):
+    def test_calls_between_two_devices_cross_the_edge_twice(self):
         alice, bob = self.phone(), self.phone("bob")
         seen, _ = self.outbound(bob)
         invite = alice.invite()

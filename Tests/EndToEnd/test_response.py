@@ -189,7 +189,7 @@ class TwoCores(EdgeTest):
         second.expect_nothing()
 
     @each("robin")
-    def test_CORE_round_robin_takes_turns(self):
+    def test_core_round_robin_takes_turns(self):
         first, second = self.both()
         phone = self.phone()
         for _ in range(3):
@@ -200,7 +200,7 @@ class TwoCores(EdgeTest):
                 phone.expect(200)
 
     @each("hash")
-    def test_CORE_call_id_hash_keeps_a_call_on_its_core(self):
+    def test_core_call_id_hash_keeps_a_call_on_its_core(self):
         first, second = self.both()
         phone = self.phone()
         used = set()
@@ -217,7 +217,7 @@ class TwoCores(EdgeTest):
         self.assertEqual(len(used), 2)
 
     @each("failover")
-    def test_DIALOG_stays_on_its_core(self):
+    def test_dialog_stays_on_its_core(self):
         first, second = self.both()
         phone = self.phone()
         invite = phone.invite()

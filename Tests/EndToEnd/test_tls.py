@@ -229,7 +229,7 @@ class TLS(EdgeTest):
             got += octets
         self.assertNotIn(b"SIP/2.0", got)
 
-    def test_TLS_records_of_rubbish_are_no_crash(self):
+    def test_records_of_rubbish_are_no_crash(self):
         for octets in (b"\x16\x03\x01\x40\x00" + b"\1\0\x3f\xfc" + b"\xff" * 300, b"\x16\x03\x01\x00\x00",
                        b"\x17\x03\x03\x00\x05hello", b"\x15\x03\x03\x00\x02\x02\x28", b"\x80\x2e\x01\0\2" + b"\0" * 41,
                        hello.client_hello("a.example")[:-7], b"\x16\x03\x01\xff\xff" + b"\0" * 65535):

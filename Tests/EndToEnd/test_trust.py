@@ -134,7 +134,7 @@ class Boundary(StandardTest):
         return self.core.request(method, seen.contact.spec, self.edge.core_address, headers=routes + list(headers))
 
     @each(*ALL)
-    def test_TAG__a_copied_tag_is_accepted(self):
+    def test_tag_a_copied_tag_is_accepted(self):
         phone = self.phone()
         call = establish(phone, self.core, f"sips:bob@{self.domain}")
         bob = self.phone("bob")
@@ -146,7 +146,7 @@ class Boundary(StandardTest):
         call.hang_up()
 
     @each(*ALL)
-    def test_TAG__a_forged_tag_is_an_attack(self):
+    def test_tag_a_forged_tag_is_an_attack(self):
         phone = self.phone()
         seen, _ = self.through(phone, self.message(phone, uri=f"sip:bob@{self.domain}"))
         tag = seen.get(NAME)
@@ -245,7 +245,7 @@ class Untagged(EdgeTest):
                                        headers=routes + list(headers))
 
     @each("refuse", "refuse-proxy")
-    def test_UNTAGGED__refuse(self):
+    def test_untagged_refuse(self):
         phone = self.phone()
         seen, sent = self.leg(phone)
         answer = self.core.expect(lambda answer: answer.status > 100, call_id=sent.call_id)
@@ -256,14 +256,14 @@ class Untagged(EdgeTest):
         self.core.expect(200, call_id=sent.call_id)
 
     @each("allow", "allow-proxy")
-    def test_UNTAGGED__allow(self):
+    def test_untagged_allow(self):
         phone = self.phone()
         _, sent = self.leg(phone)
         phone.reply(phone.expect("MESSAGE", call_id=sent.call_id), 200)
         self.core.expect(200, call_id=sent.call_id)
 
     @each("allow", "allow-proxy")
-    def test_OUTBOUND__calls_to_other_domains_are_refused_clearly(self):
+    def test_outbound_calls_to_other_domains_are_refused_clearly(self):
         phone = self.phone()
         nameserver = self.site.keep(Core(self.dns, 53, name="name server", tcp=False))
         for uri in ("sip:bob@far.invalid", "sips:bob@far.invalid", "sip:bob@192.0.2.50",

@@ -228,6 +228,21 @@ class Core(Peer):
         """The requests of `method` received in this test, retransmissions included."""
         return [message for message in self.received if message.is_request and message.method == method]
 
+    def discard(self):
+        """Throws away every octet that waits, unread."""
+        while True:
+            ready = select.select(self.sockets, [], [], 0)[0]
+            if not ready:
+                return
+            for sock in ready:
+                if sock is self.udp:
+                    self.udp.recvfrom(1 << 16)
+                elif sock is self.listener:
+                    self.connections[streams.TCPStream(sock.accept()[0])] = Framer()
+                elif not sock.read(Deadline(0)):
+                    sock.close()
+                    self.connections.pop(sock, None)
+
     def is_quiet(self):
         """Whether no octet waits, SIP or not."""
         return not select.select(self.sockets, [], [], 0)[0]

@@ -44,7 +44,7 @@ def client_hello(name=None, version=TLS12, offered=None, suites=MODERN, record=T
 
 
 class Answer:
-    """What came back: `alert` is a name (or number), `hello` the ServerHello's (version, suite), `records` their types."""
+    """What came back: `alert` (a name or number), `hello` (version and suite), the types of `records`."""
 
     def __init__(self, octets):
         self.alert = self.hello = self.certificate = None

@@ -63,7 +63,8 @@ class Peer:
                 elif self.matches(message, what, method):
                     return message
                 elif message.status != 100:
-                    raise Unexpected(f"{self.name}: expected {describe(what, method)}, got {message.start!r}\n{message}")
+                    raise Unexpected(
+                        f"{self.name}: expected {describe(what, method)}, got {message.start!r}\n{message}")
         finally:
             self.inbox.extendleft(reversed(kept))
 

@@ -11,8 +11,8 @@ import secrets
 COMPACT = {
     "v": "via", "f": "from", "t": "to", "i": "call-id", "m": "contact", "l": "content-length", "c": "content-type",
     "k": "supported", "s": "subject", "e": "content-encoding", "o": "event", "r": "refer-to", "b": "referred-by",
-    "u": "allow-events", "x": "session-expires", "a": "accept-contact", "j": "reject-contact", "d": "request-disposition",
-    "y": "identity", "n": "identity-info",
+    "u": "allow-events", "x": "session-expires", "a": "accept-contact", "j": "reject-contact",
+    "d": "request-disposition", "y": "identity", "n": "identity-info",
 }
 TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+\Z")
 REASONS = {

@@ -1,0 +1,264 @@
+"""The corpus of hostile and odd messages: nothing crashes, hangs or answers strangers, and the next call passes.
+
+The folder is GATEHOUSE_SHARED/corpus, or `../shared/corpus` beside the repository; without it the tests are skipped.
+"""
+
+import csv
+import hashlib
+import os
+import random
+import re
+
+from harness import addresses
+from harness.case import EdgeTest
+from harness.core import Core
+from harness.dialog import establish
+from harness.edge import REPOSITORY
+from harness.sip import BadMessage
+from harness.site import Site
+from harness.streams import Closed
+from harness.wait import Deadline, Timeout
+from harness.worker import note
+
+FOLDER = os.path.join(os.environ.get("GATEHOUSE_SHARED") or os.path.join(REPOSITORY, "..", "shared"), "corpus")
+
+
+def load():
+    """The rows of index.tsv whose file is unchanged, with `octets`."""
+    with open(os.path.join(FOLDER, "index.tsv"), encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    for row in rows:
+        with open(os.path.join(FOLDER, row["file"]), "rb") as file:
+            row["octets"] = file.read()
+        if hashlib.sha256(row["octets"]).hexdigest() != row["sha256"]:
+            raise AssertionError(f"{row['file']} is not the file that index.tsv describes")
+    return rows
+
+
+def rerouted(octets, domain):
+    """The message with its Request-URI's host put to `domain` where that is simple, so that the gate alone decides."""
+    head, line, rest = octets.partition(b"\r\n")
+    changed = re.sub(rb"^(\S+ sips?:(?:[^@\s]*@)?)(\[[^\]\s]*\]|[A-Za-z0-9.\-]+)", rb"\g<1>" + domain.encode(), head)
+    return changed + line + rest
+
+
+class Corpus(EdgeTest):
+    domain = "a.example"
+    limit = 90
+    weight = 70
+
+    @classmethod
+    def make_site(cls):
+        site = Site({"timers": {"header": "150ms", "body": "150ms", "t1": "50ms", "t2": "200ms", "t4": "200ms"}})
+        site.add("a.example", "proxy", udp={"bind": [f"{site.edge.outside}:5060"]},
+                 limits={"requests_per_second_per_source": "unlimited", "connections_per_source": "unlimited",
+                         "handshakes_per_second": "unlimited"})
+        site.add("p.example", "pbx")
+        return site
+
+    def setUp(self):
+        if not os.path.exists(os.path.join(FOLDER, "index.tsv")):
+            self.skipTest(f"no corpus in {FOLDER}: set GATEHOUSE_SHARED")
+        super().setUp()
+
+    def healthy(self):
+        """A whole call passes on both kinds of core."""
+        for domain in ("a.example", "p.example"):
+            self.domain = domain
+            call = establish(self.phone(), self.core, f"sips:bob@{domain}")
+            call.hang_up()
+        self.domain = "a.example"
+
+    def judge(self, row, column, outcome):
+        expected = row[column].split("|")
+        return outcome in expected or (outcome == "forward" and {"forward-first", "forward-both", "forward-stripped"}
+                                       & set(expected)) or (outcome == "close" and "wait" in expected) or (
+            outcome == "drop" and "wait" in expected)
+
+    def report(self, name, rows, column, outcomes):
+        good = [row for row in rows if self.judge(row, column, outcomes[row["file"]])]
+        wrong = [row for row in rows if row not in good]
+        note(f"{name}: {len(good)} of {len(rows)} as expected ({100 * len(good) / len(rows):.1f} %)")
+        for row in wrong:
+            note(f"{row['file']}: {outcomes[row['file']]}, expected {row[column]} "
+                 f"({row['basis']}: {row['note'] or row['shows'][:60]})")
+        return good, wrong
+
+    def outcome(self, answers, forwarded, closed=False):
+        """One word for what happened."""
+        finals = [status for status in answers if status >= 200]
+        if forwarded or (finals and finals[0] in (403, 404, 407, 408, 421, 430, 439, 480, 481, 482, 500, 503)):
+            return "forward"
+        if finals:
+            return str(finals[0])
+        return "close" if closed else "drop"
+
+    def seen_by_core(self):
+        """What reached the core since the last look; each is refused, so that nothing stays pending."""
+        self.core.drain(0)
+        found = list(self.core.inbox)
+        self.core.inbox.clear()
+        for message in found:
+            if message.is_request and message.method not in ("ACK",):
+                try:
+                    self.core.reply(message, 404)
+                except (BadMessage, IndexError, KeyError, AttributeError):
+                    pass
+        return [message for message in found if message.method != "OPTIONS" or "fence" not in message.start]
+
+    def test_corpus_on_datagrams(self):
+        rows = load()
+        peer = self.site.keep(Core(addresses.fresh(), 5060, name="UDP peer"))
+        peer.answers_retransmissions = False
+        outcomes = {}
+        for row in rows:
+            answers, forwarded = self.datagram(peer, rerouted(row["octets"], self.domain))
+            outcomes[row["file"]] = self.outcome(answers, forwarded)
+        self.edge.check_alive()
+        self.healthy()
+        good, _ = self.report("datagrams", rows, "expect_datagram", outcomes)
+        self.assertGreaterEqual(len(good), 0.9 * len(rows))
+
+    def datagram(self, peer, octets):
+        """Sends one datagram to the outside listener and then a fence. Returns (statuses, forwarded)."""
+        self.core.past.clear()
+        self.core.seen.clear()
+        peer.past.clear()
+        peer.seen.clear()
+        octets = octets[:65000]
+        try:
+            peer.send_octets(octets, (self.edge.outside, 5060))
+        except OSError:
+            return [], False
+        answers, fence, forwarded = [], None, False
+        deadline = Deadline()
+        while True:
+            forwarded = bool(self.seen_by_core()) or forwarded
+            if fence is None:
+                fence = peer.build("OPTIONS", f"sip:{self.domain}", contact=None)
+                peer.send(fence, (self.edge.outside, 5060), "udp")
+            if not peer.inbox and not peer._pump(Deadline(min(0.2, deadline.left))) and deadline.passed:
+                raise Timeout("the edge answers no more")
+            while peer.inbox:
+                answer = peer.inbox.popleft()
+                if answer.call_id == fence.call_id:
+                    self.core.drain(0.002)
+                    return answers, bool(self.seen_by_core()) or forwarded
+                if not answer.is_request:
+                    answers.append(answer.status)
+
+    def test_corpus_on_the_core_port(self):
+        phone = self.phone()
+        seen, _ = phone.register(self.core)
+        path = seen.values("Path")[0]
+        for row in load():
+            self.core.send_octets(row["octets"][:65000], self.edge.core_address)
+            if len(row["octets"]) % 8 == 0:
+                self.core.drain(0)
+                self.core.inbox.clear()
+        self.core.drain(0.1)
+        self.core.forget()
+        sent = self.core.request("MESSAGE", phone.contact, self.edge.core_address, contact=None,
+                                 headers=[("Route", path)])
+        phone.reply(phone.expect(lambda message: message.call_id == sent.call_id), 200)
+        self.core.expect(200, call_id=sent.call_id)
+        self.edge.check_alive()
+        self.healthy()
+
+    def test_corpus_on_streams(self):
+        rows, outcomes, phone = load(), {}, None
+        for row in rows:
+            if phone is None:
+                phone = self.phone("stream")
+            answers, forwarded, closed = self.stream(phone, rerouted(row["octets"], self.domain))
+            outcomes[row["file"]] = self.outcome(answers, forwarded, closed)
+            if closed:
+                phone.close()
+                phone = None
+        self.edge.check_alive()
+        self.healthy()
+        good, _ = self.report("streams", rows, "expect_stream", outcomes)
+        self.assertGreaterEqual(len(good), 0.9 * len(rows))
+
+    def stream(self, phone, octets):
+        """Sends the octets and then a fence. Returns (statuses, forwarded, closed)."""
+        self.core.past.clear()
+        answers, forwarded = [], False
+        fence = phone.build("OPTIONS", f"sip:{self.domain}", contact=None)
+        deadline = Deadline()
+        try:
+            phone.send(octets)
+            phone.send(fence)
+            while True:
+                forwarded = bool(self.seen_by_core()) or forwarded
+                if not phone.inbox and not phone._pump(Deadline(min(0.03, deadline.left))) and deadline.passed:
+                    raise Timeout("the edge neither answers nor closes")
+                while phone.inbox:
+                    answer = phone.inbox.popleft()
+                    if answer.call_id == fence.call_id:
+                        self.core.drain(0.002)
+                        return answers, bool(self.seen_by_core()) or forwarded, False
+                    if not answer.is_request:
+                        answers.append(answer.status)
+        except Closed:
+            answers += [message.status for message in phone.inbox if not message.is_request]
+            phone.inbox.clear()
+            return answers, bool(self.seen_by_core()) or forwarded, True
+
+    def test_SEC_09__mutations(self):
+        """Seeded mutations of the torture messages, each followed at times by a good OPTIONS that gets its 200."""
+        seed = int(os.environ.get("GATEHOUSE_TEST_SEED") or random.randrange(1 << 30))
+        note(f"seed {seed}")
+        generator = random.Random(seed)
+        torture = [row["octets"] for row in load() if row["file"].startswith(("rfc4475", "rfc5118"))]
+        peer = self.site.keep(Core(addresses.fresh(), 5060, name="UDP peer"))
+        deadline, count = Deadline(12), 0
+        phone = None
+        while not deadline.passed:
+            for _ in range(100):
+                octets = mutated(generator, generator.choice(torture))
+                count += 1
+                peer.send_octets(octets[:60000], (self.edge.outside, 5060))
+                self.core.send_octets(mutated(generator, generator.choice(torture))[:60000], self.edge.core_address)
+                try:
+                    if phone is None:
+                        phone = self.phone("stream")
+                    phone.stream.write(octets)
+                except (Closed, OSError):
+                    if phone:
+                        phone.close()
+                    phone = None
+            if phone:
+                phone.close()
+                phone = None
+            peer.discard()
+            self.core.discard()
+            good = self.phone("good")
+            good.request("OPTIONS", f"sip:{self.domain}", contact=None)
+            good.expect(200)
+        note(f"{count} mutations over UDP and TLS outside, as many over UDP inside")
+        self.edge.check_alive()
+        self.healthy()
+
+
+def mutated(generator, octets):
+    octets = bytearray(octets)
+    for _ in range(generator.randint(1, 6)):
+        kind, place = generator.randrange(6), generator.randrange(len(octets) + 1)
+        if kind == 0 and octets:
+            octets[place % len(octets)] = generator.randrange(256)
+        elif kind == 1:
+            del octets[place:place + generator.randint(1, 40)]
+        elif kind == 2:
+            octets[place:place] = bytes(generator.choice(b"\r\n \t;,<>\"@:%=/\\\0\xff9") for _ in range(
+                generator.randint(1, 5)))
+        elif kind == 3:
+            octets[place:place] = octets[place:place + generator.randint(1, 200)]
+        elif kind == 4:
+            octets[place:place] = generator.choice((b"\r\n", b"99999999999999999999", b"-1", b"\r\n\r\n", b"sips:",
+                                                    b"Content-Length: 4294967296\r\n", b"%00", b"[::1]", b"@" * 3000))
+        else:
+            other = generator.randrange(len(octets) + 1)
+            low, high = sorted((place, other))
+            octets[low:high] = octets[low:high][::-1]
+    return bytes(octets)
