@@ -68,7 +68,7 @@ let package = Package(
             name: "GatehousePolicyTests", dependencies: ["GatehousePolicy", "SIPMessage"], swiftSettings: settings),
         .testTarget(
             name: "GatehouseConfigTests", dependencies: ["GatehouseConfig", "GatehousePolicy", "SIPMessage"],
-            swiftSettings: settings),
+            exclude: ["Cases"], swiftSettings: settings),
         .testTarget(
             name: "GatehouseTLSTests", dependencies: ["GatehouseTLS", "GatehousePolicy", "SIPMessage"] + nio,
             swiftSettings: settings),

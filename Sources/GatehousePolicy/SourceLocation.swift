@@ -51,6 +51,11 @@ public struct SourceMap: Sendable {
             Entry(key: key, line: UInt32(truncatingIfNeeded: line), column: UInt32(truncatingIfNeeded: column)))
     }
 
+    /// Whether a line wrote `key` itself.
+    public func contains(_ key: String) -> Bool {
+        self.entries.contains { $0.key == key }
+    }
+
     /// Where the value of `key` begins, or that of the nearest key above it; nil where no line wrote any of them.
     public func position(of key: String) -> (line: Int, column: Int)? {
         var key = Substring(key)
