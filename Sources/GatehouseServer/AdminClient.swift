@@ -1,3 +1,4 @@
+internal import Glibc
 internal import NIOCore
 internal import NIOHTTP1
 internal import NIOPosix
@@ -85,11 +86,17 @@ public struct AdminClient: Sendable {
     private static func sentence(_ error: any Error) -> String {
         if let failure = error as? Failure { return failure.description }
         if let connection = error as? NIOConnectionError {
-            if let first = connection.connectionErrors.first { return "\(first.error)" }
-            return "the host name was not found"
+            guard let first = connection.connectionErrors.first else { return "the host name was not found" }
+            return systemText(first.error)
         }
-        return "\(error)"
+        return systemText(error)
     }
+}
+
+/// An error in the system's own words where it has a number: `Connection refused`.
+func systemText(_ error: any Error) -> String {
+    if let system = error as? IOError { return String(cString: strerror(system.errnoCode)) }
+    return "\(error)"
 }
 
 /// Collects one answer.

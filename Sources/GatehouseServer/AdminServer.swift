@@ -67,7 +67,7 @@ public final class AdminServer: Sendable {
                 endpoint: Endpoint(address: bind.address, port: port), group: group, channel: channel)
         } catch {
             try? await group.shutdownGracefully()
-            throw AdminStartError(endpoint: bind, cause: "\(error)")
+            throw AdminStartError(endpoint: bind, cause: systemText(error))
         }
     }
 

@@ -101,7 +101,9 @@ struct LifecycleTests {
         let edge = ScriptedEdge()
         let signals = SignalFeed()
         let life = Lifecycle(edge: edge, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
-        let stream = AsyncStream { await signals.next() } onCancel: {
+        let stream = AsyncStream {
+            await signals.next()
+        } onCancel: {
             Task { await signals.end() }
         }
         let run = Task { await life.run(stream) }
