@@ -1,0 +1,268 @@
+import GatehouseNet
+import GatehousePolicy
+import NIOCore
+import NIOPosix
+import SIPMessage
+import Synchronization
+import Testing
+
+private let loop: any EventLoop = MultiThreadedEventLoopGroup.singleton.next()
+private let host = DNSQuestion("pbx.example", .a)
+
+/// An answer to whatever is asked: 192.0.2.1 for a minute, or as told.
+private func reply(
+    _ query: DNSScriptedServer.Query, timeToLive: UInt32 = 60, flags: UInt16 = 0x8180, authority: Bool = false,
+    isEmpty: Bool = false
+) -> [UInt8] {
+    let question = DNSQuestion(query.name, DNSQuestion.RecordType(rawValue: query.type) ?? .a)
+    let records = isEmpty ? [] : [DNSMessageBuilder.Record.a(query.name, timeToLive, [192, 0, 2, 1])]
+    var builder = DNSMessageBuilder(question, records, flags: flags)
+    if authority { builder.authorities = [.soa("example", 300, minimum: 60)] }
+    builder.id = query.id
+    return builder.bytes
+}
+
+private func makeClient(
+    _ servers: [Endpoint], timeout: Duration = .seconds(10), limits: DNSClient.Limits = DNSClient.Limits()
+) throws -> DNSClient {
+    try DNSClient(DNSSettings(servers: servers, timeout: timeout), limits: limits)
+}
+
+extension DNSClient {
+    fileprivate func ask(_ question: DNSQuestion) async throws -> DNSAnswer {
+        try await self.query(question, on: loop).get()
+    }
+}
+
+@Test("LOC-21: an answer is asked for once within its TTL", .timeLimit(.minutes(1)))
+func reusesAnswer() async throws {
+    let server = try await DNSScriptedServer.start { [reply($0)] }
+    let client = try makeClient([server.endpoint])
+    let first = try await client.ask(host)
+    #expect(first.outcome == .addresses([IPAddress(v4: 0xC000_0201)]))
+    #expect(first.timeToLive == .seconds(60))
+    #expect(client.cachedAnswer(to: host)?.outcome == first.outcome)
+    let second = try await client.ask(host)
+    #expect(second.outcome == first.outcome)
+    #expect(second.timeToLive <= .seconds(60) && second.timeToLive > .seconds(50))
+    #expect(server.queries.count == 1)
+    _ = try await client.ask(DNSQuestion("other.example", .a))
+    #expect(server.queries.map(\.name) == ["pbx.example", "other.example"])
+    #expect(client.statistics == statistics(cached: 1, asked: 2))
+    client.clearCache()
+    #expect(client.cachedAnswer(to: host) == nil)
+    try await server.stop()
+}
+
+@Test("LOC-21: an answer with TTL 0 serves those who asked, and is asked for again", .timeLimit(.minutes(1)))
+func doesNotReuseZero() async throws {
+    let server = try await DNSScriptedServer.start { [reply($0, timeToLive: 0)] }
+    let client = try makeClient([server.endpoint])
+    #expect(try await client.ask(host).outcome == .addresses([IPAddress(v4: 0xC000_0201)]))
+    #expect(try await client.ask(host).timeToLive == .zero)
+    #expect(server.queries.count == 2)
+    try await server.stop()
+}
+
+@Test("LOC-21: NXDOMAIN and no data are reused with a SOA, and asked again without", .timeLimit(.minutes(1)))
+func reusesNegativeAnswers() async throws {
+    for (flags, outcome) in [(0x8183, .noSuchName), (0x8180, .noData)] as [(UInt16, DNSAnswer.Outcome)] {
+        for hasAuthority in [true, false] {
+            let server = try await DNSScriptedServer.start {
+                [reply($0, flags: flags, authority: hasAuthority, isEmpty: true)]
+            }
+            let client = try makeClient([server.endpoint])
+            for _ in 0..<2 { #expect(try await client.ask(host).outcome == outcome) }
+            #expect(server.queries.count == (hasAuthority ? 1 : 2))
+            try await server.stop()
+        }
+    }
+}
+
+@Test(
+    "LOC-21: a server's failure is not asked again at once, nor kept over 5 minutes", .timeLimit(.minutes(1)),
+    arguments: [(0x8182, .serverFailed), (0x8185, .refused)] as [(UInt16, DNSFailure)])
+func reusesFailuresShortly(flags: UInt16, failure: DNSFailure) async throws {
+    let server = try await DNSScriptedServer.start { [reply($0, flags: flags, isEmpty: true)] }
+    let client = try makeClient([server.endpoint], timeout: .seconds(2))
+    let answer = try await client.ask(host)
+    #expect(answer.outcome == .failed(failure))
+    #expect(answer.timeToLive > .zero && answer.timeToLive <= .seconds(300))
+    let count = server.queries.count
+    #expect(try await client.ask(host).outcome == .failed(failure))
+    #expect(server.queries.count == count)
+    #expect(client.statistics.failed == 1)
+    try await server.stop()
+}
+
+@Test("A silent server is given up within the time limit", .timeLimit(.minutes(1)))
+func timesOut() async throws {
+    let server = try await DNSScriptedServer.start { _ in [] }
+    let client = try makeClient([server.endpoint], timeout: .milliseconds(300))
+    let clock = ContinuousClock()
+    let start = clock.now
+    #expect(try await client.ask(host).outcome == .failed(.timedOut))
+    #expect(clock.now - start >= .milliseconds(250))
+    #expect(server.queries.count == 2)
+    try await server.stop()
+}
+
+@Test("The next server is asked when the first is silent or gone", .timeLimit(.minutes(1)))
+func asksNextServer() async throws {
+    let silent = try await DNSScriptedServer.start { _ in [] }
+    let gone = try await DNSScriptedServer.start { _ in [] }
+    try await gone.stop()
+    let server = try await DNSScriptedServer.start { [reply($0)] }
+    let client = try makeClient([silent.endpoint, gone.endpoint, server.endpoint], timeout: .seconds(1))
+    #expect(try await client.ask(host).outcome == .addresses([IPAddress(v4: 0xC000_0201)]))
+    #expect(silent.queries.count == 1)
+    try await silent.stop()
+    try await server.stop()
+}
+
+@Test("Without any server that can be reached a question fails at once", .timeLimit(.minutes(1)))
+func unreachable() async throws {
+    let gone = try await DNSScriptedServer.start { _ in [] }
+    let endpoint = gone.endpoint
+    try await gone.stop()
+    let client = try makeClient([endpoint], timeout: .seconds(30))
+    #expect(try await client.ask(host).outcome == .failed(.unreachable))
+}
+
+@Test("Questions that are being asked are not asked again, and one reply serves all", .timeLimit(.minutes(1)))
+func joinsQuestions() async throws {
+    let gate = Gate()
+    let server = try await DNSScriptedServer.start { gate.hold($0) }
+    let client = try makeClient([server.endpoint])
+    let futures = (0..<100).map { _ in client.query(host, on: MultiThreadedEventLoopGroup.singleton.next()) }
+    #expect(client.statistics == statistics(joined: 99, asked: 1))
+    gate.open()
+    // What the server holds comes with its next question.
+    _ = try await client.ask(DNSQuestion("other.example", .a))
+    for future in futures { #expect(try await future.get().outcome == .addresses([IPAddress(v4: 0xC000_0201)])) }
+    #expect(server.queries.filter { $0.name == "pbx.example" }.count == 1)
+    try await server.stop()
+}
+
+@Test("Each future completes on the loop that asked", .timeLimit(.minutes(1)))
+func completesOnLoop() async throws {
+    let server = try await DNSScriptedServer.start { [reply($0)] }
+    let client = try makeClient([server.endpoint])
+    let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
+    for loop in group.makeIterator() {
+        for _ in 0..<2 {
+            let isInLoop = try await client.query(host, on: loop).map { _ in loop.inEventLoop }.get()
+            #expect(isInLoop)
+        }
+    }
+    try await server.stop()
+    try await group.shutdownGracefully()
+}
+
+@Test("More questions than the limit, and more askers, fail at once and are counted", .timeLimit(.minutes(1)))
+func limitsQuestions() async throws {
+    let server = try await DNSScriptedServer.start { _ in [] }
+    var limits = DNSClient.Limits()
+    limits.questions = 2
+    limits.askersPerQuestion = 2
+    let client = try makeClient([server.endpoint], limits: limits)
+    var waiting = [
+        client.query(DNSQuestion("a.example", .a), on: loop), client.query(DNSQuestion("b.example", .a), on: loop),
+    ]
+    #expect(try await client.ask(DNSQuestion("c.example", .a)).outcome == .failed(.overloaded))
+    waiting.append(client.query(DNSQuestion("a.example", .a), on: loop))
+    #expect(try await client.ask(DNSQuestion("a.example", .a)).outcome == .failed(.overloaded))
+    #expect(client.statistics == statistics(joined: 1, asked: 2, refusedByLimit: 2))
+    client.shutDown()
+    for future in waiting { #expect(try await future.get().outcome == .failed(.shutDown)) }
+    try await server.stop()
+}
+
+@Test("After the shut-down, and when the client goes, every asker is answered", .timeLimit(.minutes(1)))
+func answersAtShutDown() async throws {
+    let server = try await DNSScriptedServer.start { _ in [] }
+    var client: DNSClient? = try makeClient([server.endpoint])
+    let future = client?.query(host, on: loop)
+    client = nil
+    #expect(try await future?.get().outcome == .failed(.shutDown))
+    let other = try makeClient([server.endpoint])
+    other.shutDown()
+    other.shutDown()
+    #expect(try await other.ask(host) == DNSAnswer(question: host, outcome: .failed(.shutDown), timeToLive: .zero))
+    try await server.stop()
+}
+
+@Test(
+    "Replies that answer something else are not believed, and a proper one behind them is", .timeLimit(.minutes(1)),
+    arguments: ["wrong id", "wrong name", "nothing", "one byte", "noise"])
+func ignoresForgeries(kind: String) async throws {
+    let server = try await DNSScriptedServer.start { query in
+        var forged = reply(query)
+        switch kind {
+        case "wrong id": forged[0] ^= 0xFF
+        case "wrong name": forged[13] ^= 0x01
+        case "nothing": forged = []
+        case "one byte": forged = [0]
+        default: forged = (0..<40).map { UInt8($0) &* 37 }
+        }
+        if kind != "nothing", forged.count > 1 { forged[forged.count - 1] = 99 }  // another address
+        return [forged, reply(query)]
+    }
+    let client = try makeClient([server.endpoint], timeout: .seconds(5))
+    #expect(try await client.ask(host).outcome == .addresses([IPAddress(v4: 0xC000_0201)]))
+    try await server.stop()
+}
+
+@Test(
+    "A reply with a broken body, or one that is a query, fails as malformed", .timeLimit(.minutes(1)),
+    arguments: [true, false])
+func reportsMalformedReply(isCut: Bool) async throws {
+    let server = try await DNSScriptedServer.start { query in
+        [isCut ? Array(reply(query).dropLast(2)) : reply(query, flags: 0x0180)]
+    }
+    let client = try makeClient([server.endpoint], timeout: .seconds(2))
+    #expect(try await client.ask(host).outcome == .failed(.malformedReply))
+    try await server.stop()
+}
+
+@Test(
+    "A server that fails is passed over for the next", .timeLimit(.minutes(1)), arguments: [0x8182, 0x8185] as [UInt16])
+func passesFailingServer(flags: UInt16) async throws {
+    let failing = try await DNSScriptedServer.start { [reply($0, flags: flags, isEmpty: true)] }
+    let server = try await DNSScriptedServer.start { [reply($0)] }
+    let client = try makeClient([failing.endpoint, server.endpoint], timeout: .seconds(30))
+    #expect(try await client.ask(host).outcome == .addresses([IPAddress(v4: 0xC000_0201)]))
+    #expect(failing.queries.count == 1)
+    try await failing.stop()
+    try await server.stop()
+}
+
+private func statistics(
+    cached: Int = 0, joined: Int = 0, asked: Int = 0, failed: Int = 0, refusedByLimit: Int = 0
+) -> DNSClient.Statistics {
+    var statistics = DNSClient.Statistics()
+    statistics.cached = cached
+    statistics.joined = joined
+    statistics.asked = asked
+    statistics.failed = failed
+    statistics.refusedByLimit = refusedByLimit
+    return statistics
+}
+
+/// Holds a server's replies back until it is opened.
+private final class Gate: Sendable {
+    private let state = Mutex<(isOpen: Bool, held: [[UInt8]])>((false, []))
+
+    func hold(_ query: DNSScriptedServer.Query) -> [[UInt8]] {
+        self.state.withLock { state in
+            state.held.append(reply(query))
+            guard state.isOpen else { return [] }
+            defer { state.held = [] }
+            return state.held
+        }
+    }
+
+    func open() {
+        self.state.withLock { $0.isOpen = true }
+    }
+}
