@@ -15,12 +15,14 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
-// Options and modes are macros with casts. The old version bits are left to shim_set_min_version.
+// Options are macros with casts.
 static const uint64_t shim_SSL_OP_NO_RENEGOTIATION = SSL_OP_NO_RENEGOTIATION;
 static const uint64_t shim_SSL_OP_NO_COMPRESSION = SSL_OP_NO_COMPRESSION;
 static const uint64_t shim_SSL_OP_CIPHER_SERVER_PREFERENCE = SSL_OP_CIPHER_SERVER_PREFERENCE;
 static const uint64_t shim_SSL_OP_PRIORITIZE_CHACHA = SSL_OP_PRIORITIZE_CHACHA;
 static const uint64_t shim_SSL_OP_NO_TICKET = SSL_OP_NO_TICKET;
+
+static const int shim_EVP_PKEY_KEYPAIR = EVP_PKEY_KEYPAIR;
 
 static inline long shim_SSL_CTX_set_mode(SSL_CTX *c, long mode) { return SSL_CTX_set_mode(c, mode); }
 static inline int shim_SSL_CTX_set_min_proto_version(SSL_CTX *c, int v) { return (int)SSL_CTX_set_min_proto_version(c, v); }

@@ -1,0 +1,45 @@
+internal import GatehousePolicy
+
+/// Every file that a configuration's TLS settings name, read and parsed once each, however many domains name it.
+struct CertificateFiles: Sendable {
+    private(set) var chains: [String: ParsedFile<CertificateChain>] = [:]
+    private(set) var keys: [String: ParsedFile<PrivateKey>] = [:]
+    private(set) var anchors: [String: ParsedFile<TrustAnchors>] = [:]
+    private(set) var systemAnchors: Result<TrustAnchors, CertificateFileError>?
+    /// How many files this load read; the others were unchanged.
+    private(set) var filesRead = 0
+
+    /// Reads on several threads. A file that `previous` holds is taken over if its stamp is the same.
+    init(for domains: [DomainConfiguration], reusing previous: CertificateFiles?) {
+        var pairs: Set<CertificatePair> = []
+        var authorities: Set<String> = []
+        var needsSystem = false
+        for domain in domains {
+            if let tls = domain.tls {
+                pairs.formUnion(tls.certificates)
+                if let path = tls.clientCA { authorities.insert(path) }
+            }
+            if case .pair(let pair) = domain.outbound.clientCertificate { pairs.insert(pair) }
+            switch domain.outbound.authorities {
+            case .system: needsSystem = true
+            case .file(let path): authorities.insert(path)
+            }
+        }
+        self.chains = self.read(Set(pairs.map(\.certificate)), previous?.chains, CertificateChain.load)
+        self.keys = self.read(Set(pairs.map(\.privateKey)), previous?.keys, PrivateKey.load)
+        self.anchors = self.read(authorities, previous?.anchors, TrustAnchors.load)
+        if needsSystem { self.systemAnchors = TrustAnchors.system() }
+    }
+
+    private mutating func read<Content: Sendable>(
+        _ paths: Set<String>, _ previous: [String: ParsedFile<Content>]?,
+        _ load: @Sendable (String) -> ParsedFile<Content>
+    ) -> [String: ParsedFile<Content>] {
+        let files = Array(paths).parallelMap { path in
+            if let known = previous?[path], known.isCurrent(path) { return (path, known, false) }
+            return (path, load(path), true)
+        }
+        self.filesRead += files.count { $0.2 }
+        return Dictionary(uniqueKeysWithValues: files.map { ($0.0, $0.1) })
+    }
+}

@@ -1,0 +1,28 @@
+internal import COpenSSL
+
+/// Whom a domain trusts, and what it shows of itself, on connections that it opens.
+public final class OutboundCredentials: Sendable {
+    /// The domain whose they are.
+    public let domain: String
+    let anchors: TrustAnchors
+    let credentials: [Credential]
+    /// Whether a peer that does not verify is refused.
+    public let verifies: Bool
+
+    init(domain: String, anchors: TrustAnchors, credentials: [Credential], verifies: Bool) {
+        self.domain = domain
+        self.anchors = anchors
+        self.credentials = credentials
+        self.verifies = verifies
+    }
+
+    func apply(to ssl: OpaquePointer, verifying: Bool) throws(OpenSSLError) {
+        for credential in self.credentials {
+            guard credential.apply(to: ssl) else { throw .last("use the client certificate of \(self.domain)") }
+        }
+        SSL_set_verify(ssl, verifying ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, verifyPeerCertificate)
+        guard shim_SSL_set1_verify_cert_store(ssl, self.anchors.handle) == 1 else {
+            throw .last("set the authorities of \(self.domain)")
+        }
+    }
+}

@@ -1,0 +1,42 @@
+internal import COpenSSL
+internal import GatehousePolicy
+
+/// SSL_set_verify's callback, called for each certificate of the peer's chain, from the authority's down to the leaf, and for
+/// each fault that OpenSSL finds. It adds the checks that are ours: permitted use (CERT-07) and, on a connection that we
+/// opened, the peer's name (CERT-01).
+///
+/// - Returns: 0: end the handshake with the alert that suits the error set in `context`.
+func verifyPeerCertificate(_ isGood: Int32, _ context: OpaquePointer?) -> Int32 {
+    guard let context,
+        let ssl = X509_STORE_CTX_get_ex_data(context, SSL_get_ex_data_X509_STORE_CTX_idx()).map({ OpaquePointer($0) }),
+        let engine = TLSEngine.of(ssl)
+    else { return 0 }
+    let certificate = X509_STORE_CTX_get_current_cert(context).map { X509Certificate(sharing: $0) }
+    guard isGood == 1 else {
+        engine.noteVerificationFault(X509_STORE_CTX_get_error(context), certificate?.subject)
+        return 0
+    }
+    guard let certificate else { return 0 }
+    guard let fault = engine.fault(of: certificate, depth: Int(X509_STORE_CTX_get_error_depth(context))) else {
+        return 1
+    }
+    engine.noteVerificationFault(fault, certificate.subject)
+    X509_STORE_CTX_set_error(context, fault)
+    return 0
+}
+
+extension TLSEngine {
+    /// What is wrong with a certificate that OpenSSL found good, as an X509_V_ERR.
+    fileprivate func fault(of certificate: X509Certificate, depth: Int) -> Int32? {
+        let role: PermittedUse.Role = self.isServer ? .client : .server
+        guard depth == 0 else {
+            // A root's own extensions bind nobody (RFC 5280 §6.1); one that an operator trusts may be of any use.
+            let isPermitted = certificate.isSelfIssued || certificate.permittedUse.purposesPermit(role)
+            return isPermitted ? nil : X509_V_ERR_INVALID_PURPOSE
+        }
+        guard certificate.permittedUse.permits(role) else { return X509_V_ERR_INVALID_PURPOSE }
+        guard let identity = self.wantedIdentity, !certificate.names.prove(identity) else { return nil }
+        self.notePresentedNames(certificate.names)
+        return X509_V_ERR_HOSTNAME_MISMATCH
+    }
+}

@@ -1,0 +1,104 @@
+internal import COpenSSL
+internal import Glibc
+
+/// A private key: the owner of OpenSSL's object.
+///
+/// `@unchecked Sendable`: nothing writes to the object after `init`, and OpenSSL signs with one key on many threads; its
+/// reference count is atomic.
+final class PrivateKey: @unchecked Sendable {
+    let handle: OpaquePointer
+    /// Whether the file lets every user of the host read it.
+    let isExposed: Bool
+
+    private init(owning handle: OpaquePointer, isExposed: Bool) {
+        self.handle = handle
+        self.isExposed = isExposed
+    }
+
+    deinit {
+        EVP_PKEY_free(self.handle)
+    }
+
+    func matches(_ certificate: X509Certificate) -> Bool {
+        defer { ERR_clear_error() }
+        return X509_check_private_key(certificate.handle, self.handle) == 1
+    }
+
+    static func load(_ path: String) -> ParsedFile<PrivateKey> {
+        ParsedFile.load(path, limitInBytes: 1 << 20) { text, status throws(CertificateFileError) in
+            PrivateKey(owning: try Self.read(text), isExposed: status.st_mode & 0o004 != 0)
+        }
+    }
+
+    /// The first private key of a PEM text.
+    private static func read(_ text: [UInt8]) throws(CertificateFileError) -> OpaquePointer {
+        ERR_clear_error()
+        defer { ERR_clear_error() }
+        guard let bio = MemoryReader(text) else { throw .unreadable(reason: "no memory") }
+        var block = 0
+        while true {
+            var name: UnsafeMutablePointer<CChar>?
+            var header: UnsafeMutablePointer<CChar>?
+            var data: UnsafeMutablePointer<UInt8>?
+            var length = 0
+            block += 1
+            guard PEM_read_bio(bio.handle, &name, &header, &data, &length) == 1, let name, let header, let data else {
+                let code = ERR_peek_last_error()
+                let isEnd = ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE
+                if isEnd { throw .empty }
+                throw .malformed(block: block, reason: reasonText(code))
+            }
+            defer {
+                OPENSSL_cleanse(data, length)
+                shim_OPENSSL_free(name)
+                shim_OPENSSL_free(header)
+                shim_OPENSSL_free(data)
+            }
+            let kind = String(cString: name)
+            guard kind.hasSuffix("PRIVATE KEY") else { continue }
+            guard kind != "ENCRYPTED PRIVATE KEY", header[0] == 0 else { throw .encrypted }
+            let der = UnsafeBufferPointer(start: data, count: length)
+            if let key = Self.decode(der, kind) { return key }
+            throw .malformed(block: block, reason: reasonText(ERR_peek_error()))
+        }
+    }
+
+    /// OpenSSL's general reader tries every decoder that it has, which takes three times as long as the right one.
+    private static func decode(_ der: UnsafeBufferPointer<UInt8>, _ kind: String) -> OpaquePointer? {
+        let exact: (structure: String, type: String)? =
+            switch kind {
+            case "EC PRIVATE KEY": ("type-specific", "EC")
+            case "RSA PRIVATE KEY": ("type-specific", "RSA")
+            case "PRIVATE KEY" where Self.names(Self.ellipticCurveOID, der): ("PrivateKeyInfo", "EC")
+            case "PRIVATE KEY" where Self.names(Self.rsaOID, der): ("PrivateKeyInfo", "RSA")
+            default: nil
+            }
+        if let exact, let key = Self.decode(der, structure: exact.structure, type: exact.type) { return key }
+        ERR_clear_error()
+        return Self.decode(der, structure: nil, type: nil)
+    }
+
+    private static func decode(_ der: UnsafeBufferPointer<UInt8>, structure: String?, type: String?) -> OpaquePointer? {
+        var key: OpaquePointer?
+        return withUnsafeMutablePointer(to: &key) { key in  // which the decoder keeps and writes to
+            guard
+                let decoder = OSSL_DECODER_CTX_new_for_pkey(
+                    key, "DER", structure, type, shim_EVP_PKEY_KEYPAIR, nil, nil)
+            else { return nil }
+            defer { OSSL_DECODER_CTX_free(decoder) }
+            var position = der.baseAddress
+            var rest = der.count
+            guard OSSL_DECODER_from_data(decoder, &position, &rest) == 1 else { return nil }
+            return key.pointee
+        }
+    }
+
+    private static let ellipticCurveOID: [UInt8] = [0x06, 0x07, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01]
+    private static let rsaOID: [UInt8] = [0x06, 0x09, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x01]
+
+    /// Whether the algorithm of a PrivateKeyInfo is `oid`, which stands within its first bytes (RFC 5958 §2).
+    private static func names(_ oid: [UInt8], _ der: UnsafeBufferPointer<UInt8>) -> Bool {
+        let head = der.prefix(32)
+        return head.indices.contains { head[$0...].starts(with: oid) }
+    }
+}

@@ -1,0 +1,453 @@
+internal import COpenSSL
+public import GatehousePolicy
+public import NIOCore
+public import SIPMessage
+internal import Synchronization
+
+/// How far a handshake has come.
+public enum HandshakeStep: Sendable {
+    /// Send the output, then feed what the peer sends.
+    case needsInput
+    /// Send the output, then read: application data may have come with the peer's last flight.
+    case complete
+    /// Send the output, which holds the alert, then close.
+    case failed(TLSFailure)
+}
+
+/// What reading plaintext gave.
+public enum ReadResult: Sendable {
+    /// So many bytes, at least one; there may be more.
+    case bytes(Int)
+    /// All input is used up.
+    case wouldBlock
+    /// The peer sent close_notify: nothing follows. Under TLS 1.3 writing goes on.
+    case closed
+    /// Send the output, which holds the alert, then close.
+    case failed(TLSFailure)
+}
+
+/// One TLS connection between two buffers: ciphertext goes in by `receive`, and comes out as `output`.
+///
+/// Used by one thread at a time: a handshake thread's or the loop's, never both; so it is not Sendable. It does no I/O and
+/// knows no time. An idle one holds about 14 kB, nearly all of it OpenSSL's.
+public final class TLSEngine {
+    /// Ciphertext not yet taken by OpenSSL.
+    var input = ByteBuffer()
+    /// Ciphertext to send.
+    public internal(set) var output = ByteBuffer()
+    /// What the handshake settled; nil until it is complete.
+    public private(set) var facts: TLSFacts?
+    /// Bytes that `output` may hold; to go over it ends the connection.
+    public let outputLimitInBytes: Int
+    public let isServer: Bool
+
+    let ssl: OpaquePointer
+    var hasOverrunOutput = false
+    /// What only the handshake needs; given back at its end.
+    private var setup: Setup?
+    private var isBroken = false
+    private var hasSentCloseNotify = false
+    private let isAbandonedFlag = Atomic<Bool>(false)
+
+    private final class Setup {
+        enum Role {
+            case server(TLSServerContext, CertificateStore, listener: Endpoint)
+            case client(OutboundCredentials, PeerIdentity?)
+        }
+
+        let role: Role
+        let context: TLSContext
+        var serverName: String?
+        var domain: ServedDomain?
+        var firstByte: UInt8?
+        /// Why we refused the ClientHello.
+        var refusal: TLSFailure?
+        /// X509_V_ERR and the subject of the certificate meant.
+        var verificationFault: (code: Int32, subject: String?)?
+        var presentedNames: PresentedNames?
+
+        init(role: Role, context: TLSContext, serverName: String? = nil) {
+            self.role = role
+            self.context = context
+            self.serverName = serverName
+        }
+    }
+
+    /// The accepting end. Which domain it is for shows when the ClientHello comes.
+    ///
+    /// - Parameters:
+    ///   - store: that of the configuration in force; held until the handshake ends.
+    ///   - listener: the address that the connection came in on, as `tls.bind` has it.
+    ///   - outputLimitInBytes: more than a flight of the handshake takes, which is about 5 kB.
+    /// - Throws: where OpenSSL has no memory.
+    public static func server(
+        context: TLSServerContext, store: CertificateStore, listener: Endpoint, outputLimitInBytes: Int = 2 << 20
+    ) throws(OpenSSLError) -> TLSEngine {
+        let setup = Setup(role: .server(context, store, listener: listener), context: context.context)
+        let engine = try TLSEngine(setup, isServer: true, outputLimitInBytes)
+        SSL_set_accept_state(engine.ssl)
+        return engine
+    }
+
+    /// The connecting end.
+    ///
+    /// - Parameters:
+    ///   - serverName: the name to ask for: the host before any DNS look-up; nil for an address (RFC 5922 §7.8).
+    ///   - identity: what the peer's certificate must prove, else the handshake fails; nil: the caller judges the names of
+    ///     `facts.verified`.
+    ///   - verifying: nil: as the domain's `outbound.verify` says; false lets any peer through, unverified.
+    /// - Throws: where OpenSSL has no memory or the name can't stand in a ClientHello.
+    public static func client(
+        context: TLSClientContext, credentials: OutboundCredentials, serverName: String?, identity: PeerIdentity?,
+        verifying: Bool? = nil, outputLimitInBytes: Int = 2 << 20
+    ) throws(OpenSSLError) -> TLSEngine {
+        let setup = Setup(
+            role: .client(credentials, identity), context: context.context, serverName: serverName)
+        let engine = try TLSEngine(setup, isServer: false, outputLimitInBytes)
+        SSL_set_connect_state(engine.ssl)
+        try credentials.apply(to: engine.ssl, verifying: verifying ?? credentials.verifies)
+        if let serverName {
+            guard shim_SSL_set_tlsext_host_name(engine.ssl, serverName) == 1 else {
+                throw .last("ask for \(serverName)")
+            }
+        }
+        return engine
+    }
+
+    private init(_ setup: Setup, isServer: Bool, _ outputLimitInBytes: Int) throws(OpenSSLError) {
+        ERR_clear_error()
+        guard let ssl = SSL_new(setup.context.handle) else { throw .last("make a connection") }
+        self.ssl = ssl
+        self.setup = setup
+        self.isServer = isServer
+        self.outputLimitInBytes = outputLimitInBytes
+        guard EngineBIO.attach(self, to: ssl) else { throw .last("make a connection") }
+    }
+
+    deinit {
+        SSL_free(self.ssl)
+    }
+
+    /// Gives the connection up, from any thread: a handshake thread that has yet to begin with it passes it over.
+    public nonisolated func abandon() {
+        self.isAbandonedFlag.store(true, ordering: .relaxed)
+    }
+
+    /// Whether the peer's first flight has been answered.
+    var hasBegunHandshake: Bool { self.setup?.firstByte != nil }
+
+    var isAbandoned: Bool { self.isAbandonedFlag.load(ordering: .relaxed) }
+
+    // MARK: Ciphertext
+
+    /// Takes what the peer sent. It is held, not copied, until `handshake` or `read` has used it up.
+    public func receive(_ ciphertext: ByteBuffer) {
+        if let setup = self.setup, setup.firstByte == nil { setup.firstByte = ciphertext.readableBytesView.first }
+        if self.input.readableBytes == 0 {
+            self.input = ciphertext
+        } else {
+            self.input.writeImmutableBuffer(ciphertext)
+        }
+    }
+
+    /// Takes the ciphertext to send; nil where there is none.
+    public func takeOutput() -> ByteBuffer? {
+        guard self.output.readableBytes > 0 else { return nil }
+        defer { self.output = ByteBuffer() }
+        return self.output
+    }
+
+    /// Lets go of a used-up input, so that its memory can take the next read.
+    private func releaseInput() {
+        if self.input.readableBytes == 0 { self.input = ByteBuffer() }
+    }
+
+    // MARK: The handshake
+
+    /// Does what the input allows. Takes 0.2 ms and more, so that it belongs on a `HandshakePool`.
+    public func handshake() -> HandshakeStep {
+        guard !self.isBroken, let context = self.setup?.context else {
+            return self.facts == nil
+                ? .failed(TLSFailure(cause: .protocolError, text: "the TLS handshake has failed already")) : .complete
+        }
+        ERR_clear_error()
+        let result = SSL_do_handshake(self.ssl)
+        defer { self.releaseInput() }
+        if result == 1 {
+            self.facts = self.makeFacts(context)
+            self.setup = nil
+            SSL_certs_clear(self.ssl)  // so that a certificate that a reload replaced goes with its last handshake
+            return .complete
+        }
+        guard SSL_get_error(self.ssl, result) != SSL_ERROR_WANT_READ else { return .needsInput }
+        self.isBroken = true
+        return .failed(self.handshakeFailure())
+    }
+
+    private func makeFacts(_ context: TLSContext) -> TLSFacts {
+        var name: UnsafePointer<UInt8>?
+        var length: UInt32 = 0
+        SSL_get0_alpn_selected(self.ssl, &name, &length)
+        let protocolName = name.map {
+            String(decoding: UnsafeBufferPointer(start: $0, count: Int(length)), as: UTF8.self)
+        }
+        return TLSFacts(
+            version: SSL_version(self.ssl) == TLS1_3_VERSION ? "TLSv1.3" : "TLSv1.2",
+            cipher: context.name(of: SSL_get_current_cipher(self.ssl)), serverName: self.setup?.serverName,
+            domain: self.domainName ?? "", isResumed: SSL_session_reused(self.ssl) == 1,
+            verified: self.verifiedPeer(), applicationProtocol: protocolName)
+    }
+
+    private func verifiedPeer() -> VerifiedPeer? {
+        guard SSL_get_verify_mode(self.ssl) & SSL_VERIFY_PEER != 0, SSL_get_verify_result(self.ssl) == Int(X509_V_OK),
+            let certificate = SSL_get0_peer_certificate(self.ssl)
+        else { return nil }
+        return VerifiedPeer(X509Certificate(sharing: certificate))
+    }
+
+    // MARK: Plaintext
+
+    /// Decrypts into `buffer`. Repeat until `wouldBlock` before the next `receive`; 16 kB hold any one record.
+    public func read(into buffer: UnsafeMutableRawBufferPointer) -> ReadResult {
+        guard !self.isBroken, self.setup == nil, !buffer.isEmpty else { return .wouldBlock }
+        ERR_clear_error()
+        let count = SSL_read(self.ssl, buffer.baseAddress, Int32(clamping: buffer.count))
+        if count > 0 { return .bytes(Int(count)) }
+        defer { self.releaseInput() }
+        switch SSL_get_error(self.ssl, count) {
+        case SSL_ERROR_WANT_READ: return .wouldBlock
+        case SSL_ERROR_ZERO_RETURN: return .closed
+        default:
+            self.isBroken = true
+            return .failed(self.recordFailure())
+        }
+    }
+
+    /// Encrypts all of `bytes` into `output`. Each call makes records of its own, so gather what can leave together.
+    ///
+    /// - Throws: `outputLimit` where `output` has no room for it: nothing was encrypted, and the connection is to be closed.
+    public func write(_ bytes: UnsafeRawBufferPointer) throws(TLSFailure) {
+        guard !self.isBroken, self.facts != nil, !self.hasSentCloseNotify else {
+            throw TLSFailure(
+                cause: .internal, domain: self.facts?.domain, text: "a write to a TLS connection that is closed")
+        }
+        let records = bytes.count / 16_384 + 1
+        let room = bytes.count + 64 * records  // header, nonce, tag and padding of TLS 1.2 and 1.3
+        guard self.output.readableBytes + room <= self.outputLimitInBytes else { throw self.outputFailure() }
+        self.output.reserveCapacity(minimumWritableBytes: room)
+        var rest = bytes
+        while !rest.isEmpty {
+            ERR_clear_error()
+            let count = SSL_write(self.ssl, rest.baseAddress, Int32(clamping: rest.count))
+            guard count > 0 else {
+                self.isBroken = true
+                throw self.recordFailure()
+            }
+            rest = UnsafeRawBufferPointer(rebasing: rest[Int(count)...])
+        }
+    }
+
+    /// Puts a close_notify at the end of `output`, once, if the connection can still say it.
+    public func sendCloseNotify() {
+        guard !self.isBroken, self.facts != nil, !self.hasSentCloseNotify else { return }
+        self.hasSentCloseNotify = true
+        ERR_clear_error()
+        if SSL_shutdown(self.ssl) < 0 { ERR_clear_error() }
+    }
+}
+
+// MARK: Inside the handshake
+
+extension TLSEngine {
+    var ticketKeys: TicketKeys? {
+        guard case .server(let context, _, _) = self.setup?.role else { return nil }
+        return context.tickets
+    }
+
+    /// What the peer's certificate has to prove.
+    var wantedIdentity: PeerIdentity? {
+        guard case .client(_, let identity) = self.setup?.role else { return nil }
+        return identity
+    }
+
+    private var domainName: String? {
+        switch self.setup?.role {
+        case .server: self.setup?.domain?.name
+        case .client(let credentials, _): credentials.domain
+        case nil: self.facts?.domain
+        }
+    }
+
+    func noteVerificationFault(_ code: Int32, _ subject: String?) {
+        if self.setup?.verificationFault == nil { self.setup?.verificationFault = (code, subject) }
+    }
+
+    func notePresentedNames(_ names: PresentedNames) {
+        self.setup?.presentedNames = names
+    }
+
+    /// Finds the domain and puts its rules on the connection.
+    ///
+    /// - Returns: the alert to refuse the ClientHello with; nil: go on.
+    func receiveClientHello(_ hello: ClientHello) -> Int32? {
+        guard case .server(_, let store, let listener) = self.setup?.role else { return SSL_AD_INTERNAL_ERROR }
+        let newestVersion = hello.newestVersion
+        guard newestVersion >= 0x0303 else {
+            self.setup?.refusal = TLSFailure(
+                cause: .protocolVersion,
+                text:
+                    "the client offers nothing newer than \(Self.name(ofVersion: newestVersion)), and 1.2 is the least "
+                    + "that is safe (RFC 8996): update it")
+            return SSL_AD_PROTOCOL_VERSION
+        }
+        let serverName: String?
+        switch hello.serverName {
+        case .none: serverName = nil
+        case .host(let name), .other(let name): serverName = name
+        case .malformed:
+            self.setup?.refusal = TLSFailure(
+                cause: .protocolError, text: "the client's server_name extension is malformed")
+            return SSL_AD_DECODE_ERROR
+        }
+        if self.setup?.domain != nil {
+            // The ClientHello after a HelloRetryRequest says the same (RFC 8446 §4.1.2).
+            return self.setup?.serverName == serverName ? nil : SSL_AD_ILLEGAL_PARAMETER
+        }
+        self.setup?.serverName = serverName
+        switch store.answer(on: listener, to: serverName) {
+        case .domain(let domain):
+            self.setup?.domain = domain
+            do throws(OpenSSLError) {
+                try domain.apply(to: self.ssl, serverName: serverName)
+                return nil
+            } catch {
+                self.setup?.refusal = TLSFailure(
+                    cause: .internal, domain: domain.name, serverName: serverName, text: "\(error)")
+                return SSL_AD_INTERNAL_ERROR
+            }
+        case .unknownName:
+            let name = serverName ?? ""
+            self.setup?.refusal = .unknownName(name, on: listener, servedElsewhere: store.serves(name))
+            return SSL_AD_UNRECOGNIZED_NAME
+        case .missingName:
+            self.setup?.refusal = .missingName(on: listener)
+            return newestVersion >= 0x0304 ? SSL_AD_MISSING_EXTENSION : SSL_AD_HANDSHAKE_FAILURE
+        }
+    }
+
+    private static func name(ofVersion version: UInt16) -> String {
+        switch version {
+        case 0x0302: "TLS 1.1"
+        case 0x0301: "TLS 1.0"
+        default: "SSL 3"
+        }
+    }
+}
+
+// MARK: What went wrong
+
+extension TLSEngine {
+    private func outputFailure() -> TLSFailure {
+        TLSFailure(
+            cause: .outputLimit, domain: self.domainName,
+            text: "the peer does not read what is sent to it: \(self.outputLimitInBytes) bytes wait")
+    }
+
+    /// Why SSL_do_handshake failed; empties the error queue.
+    private func handshakeFailure() -> TLSFailure {
+        let code = takeErrorCode()
+        guard let setup = self.setup else { return self.recordFailure() }
+        if let refusal = setup.refusal { return refusal }
+        if self.hasOverrunOutput { return self.outputFailure() }
+        if let byte = setup.firstByte, byte != 0x16, byte != 0x15, byte & 0x80 == 0 {  // 0x80: an SSL 2 header
+            return TLSFailure(
+                cause: .notTLS,
+                text: "the peer speaks no TLS on this port: have it use TLS (sips:, transport=tls), or a plain port")
+        }
+        if let wanted = self.wantedIdentity, let names = setup.presentedNames {
+            var failure = TLSFailure.certificateName(wanted: Self.text(wanted), presented: names.sipDomains())
+            failure.domain = self.domainName
+            return failure
+        }
+        let (cause, text) = self.explain(code, setup)
+        return TLSFailure(cause: cause, domain: self.domainName, serverName: setup.serverName, text: text)
+    }
+
+    private func explain(_ code: UInt, _ setup: Setup) -> (TLSFailure.Cause, String) {
+        let domain = self.domainName ?? "this address"
+        let reason = ERR_GET_REASON(code)
+        if let alert = Self.alert(reason) {
+            let cure =
+                self.isServer
+                ? "see that it trusts the authority of \(domain)'s certificate, and speaks TLS 1.2 or newer"
+                : "see what the peer demands: a client certificate, another version"
+            return (.refusedByPeer, "the peer ended the handshake with the alert '\(alert)': \(cure)")
+        }
+        switch reason {
+        case SSL_R_CERTIFICATE_VERIFY_FAILED:
+            let fault = setup.verificationFault ?? (Int32(truncatingIfNeeded: SSL_get_verify_result(self.ssl)), nil)
+            let words = X509_verify_cert_error_string(Int(fault.code)).map { String(cString: $0) } ?? "unknown"
+            let whose = fault.subject.map { " (\($0))" } ?? ""
+            let cure =
+                self.isServer
+                ? "give the client a valid one, or add its authority to tls.client_ca of \(domain)"
+                : "have the peer renew it, or add its authority to outbound.ca of \(domain)"
+            return (.certificateInvalid, "the peer's certificate\(whose) does not verify: \(words): \(cure)")
+        case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
+            return (
+                .certificateMissing,
+                "the client shows no certificate, and \(domain) has tls.client_certificate: require: give it one"
+            )
+        case SSL_R_UNSUPPORTED_PROTOCOL, SSL_R_VERSION_TOO_LOW, SSL_R_WRONG_SSL_VERSION, SSL_R_WRONG_VERSION_NUMBER,
+            SSL_R_UNKNOWN_PROTOCOL:
+            return (
+                .protocolVersion,
+                "the peer offers no TLS version that \(domain) takes: update it, or lower tls.min_version"
+            )
+        case SSL_R_NO_SHARED_CIPHER, SSL_R_NO_SUITABLE_KEY_SHARE, SSL_R_NO_SUITABLE_GROUPS,
+            SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM, SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS, SSL_R_NO_CIPHERS_AVAILABLE:
+            return (
+                .noSharedCipher,
+                "the peer and \(domain) share no cipher, group or signature scheme: update it, or give \(domain) an RSA "
+                    + "certificate beside the ECDSA one"
+            )
+        case SSL_R_NO_APPLICATION_PROTOCOL:
+            return (
+                .noApplicationProtocol, "the client wants another protocol than SIP (ALPN): it reached the wrong port"
+            )
+        default:
+            let words = reasonText(code)
+            return (
+                .protocolError, words.isEmpty ? "the TLS handshake broke off" : "the TLS handshake failed: \(words)"
+            )
+        }
+    }
+
+    /// Why SSL_read or SSL_write failed; empties the error queue.
+    private func recordFailure() -> TLSFailure {
+        let code = takeErrorCode()
+        if self.hasOverrunOutput { return self.outputFailure() }
+        if let alert = Self.alert(ERR_GET_REASON(code)) {
+            return TLSFailure(
+                cause: .refusedByPeer, domain: self.domainName,
+                text: "the peer ended the connection with the alert '\(alert)'")
+        }
+        let words = reasonText(code)
+        return TLSFailure(
+            cause: .protocolError, domain: self.domainName,
+            text: "the TLS connection broke\(words.isEmpty ? "" : ": \(words)")")
+    }
+
+    /// The alert that the peer sent, where that is what OpenSSL reports.
+    private static func alert(_ reason: Int32) -> String? {
+        guard reason >= SSL_AD_REASON_OFFSET, reason < SSL_AD_REASON_OFFSET + 256 else { return nil }
+        return SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET).map { String(cString: $0) }
+    }
+
+    private static func text(_ identity: PeerIdentity) -> String {
+        switch identity {
+        case .domain(let name): name
+        case .address(let address): address.description
+        }
+    }
+}

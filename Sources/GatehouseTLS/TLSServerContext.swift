@@ -1,0 +1,99 @@
+internal import COpenSSL
+internal import SIPMessage
+
+/// The process's one server context. It holds no domain: each connection gets the rules of its own from a CertificateStore
+/// as soon as its ClientHello is read.
+///
+/// (OpenSSL's server-name callback comes too late and changes the certificate alone: a domain's minimum version and
+/// client-certificate rule would not hold.)
+public final class TLSServerContext: Sendable {
+    let context: TLSContext
+    let tickets: TicketKeys
+
+    /// - Throws: where this OpenSSL lacks what we need.
+    public init() throws(OpenSSLError) {
+        self.tickets = try TicketKeys()
+        self.context = try TLSContext(method: TLS_server_method())
+        let handle = self.context.handle
+        SSL_CTX_set_client_hello_cb(handle, receiveClientHello, nil)
+        SSL_CTX_set_alpn_select_cb(handle, selectApplicationProtocol, nil)
+        guard SSL_CTX_set_num_tickets(handle, 1) == 1,  // a second costs a signature's time and a write, and serves nobody
+            SSL_CTX_set_max_early_data(handle, 0) == 1,
+            SSL_CTX_set_tlsext_ticket_key_evp_cb(handle, prepareTicket) == 1,
+            SSL_CTX_set_session_ticket_cb(handle, nil, acceptTicket, nil) == 1
+        else { throw .last("set up the server context") }
+        SSL_CTX_set_timeout(handle, Int(TicketKeys.lifetimeInSeconds))
+    }
+}
+
+/// The process's one client context.
+public final class TLSClientContext: Sendable {
+    let context: TLSContext
+
+    /// - Throws: where this OpenSSL lacks what we need.
+    public init() throws(OpenSSLError) {
+        self.context = try TLSContext(method: TLS_client_method())
+    }
+}
+
+// MARK: OpenSSL's callbacks
+
+/// SSL_CTX_set_client_hello_cb: the engine finds the domain and puts its rules on the connection.
+private func receiveClientHello(
+    _ ssl: OpaquePointer?, _ alert: UnsafeMutablePointer<Int32>?, _: UnsafeMutableRawPointer?
+) -> Int32 {
+    guard let ssl, let engine = TLSEngine.of(ssl) else { return SSL_CLIENT_HELLO_ERROR }
+    guard let code = engine.receiveClientHello(ClientHello(ssl)) else { return SSL_CLIENT_HELLO_SUCCESS }
+    alert?.pointee = code
+    return SSL_CLIENT_HELLO_ERROR
+}
+
+/// SSL_CTX_set_alpn_select_cb, called where the client offers any: SIP or nothing (TLS-11).
+private func selectApplicationProtocol(
+    _: OpaquePointer?, _ out: UnsafeMutablePointer<UnsafePointer<UInt8>?>?, _ outLength: UnsafeMutablePointer<UInt8>?,
+    _ offered: UnsafePointer<UInt8>?, _ offeredLength: UInt32, _: UnsafeMutableRawPointer?
+) -> Int32 {
+    let offers = UnsafeBufferPointer(start: offered, count: Int(offeredLength))
+    var position = 0
+    while position < offers.count {
+        let length = Int(offers[position])
+        position += 1
+        guard length <= offers.count - position else { break }
+        let name = offers[position..<position + length]
+        if name.elementsEqual("sip/2".utf8) || name.elementsEqual("sip".utf8) {
+            out?.pointee = offered.map { $0 + position }
+            outLength?.pointee = UInt8(length)
+            return SSL_TLSEXT_ERR_OK
+        }
+        position += length
+    }
+    return SSL_TLSEXT_ERR_ALERT_FATAL
+}
+
+/// SSL_CTX_set_tlsext_ticket_key_evp_cb.
+private func prepareTicket(
+    _ ssl: OpaquePointer?, _ name: UnsafeMutablePointer<UInt8>?, _ iv: UnsafeMutablePointer<UInt8>?,
+    _ cipherContext: OpaquePointer?, _ macContext: OpaquePointer?, _ isNew: Int32
+) -> Int32 {
+    guard let ssl, let name, let iv, let cipherContext, let macContext, let engine = TLSEngine.of(ssl),
+        let tickets = engine.ticketKeys
+    else { return -1 }
+    return tickets.prepare(
+        name: name, iv: iv, cipherContext: cipherContext, macContext: macContext, isNew: isNew == 1)
+}
+
+/// SSL_CTX_set_session_ticket_cb: a session does not outlive the certificate that its client showed.
+private func acceptTicket(
+    _: OpaquePointer?, _ session: OpaquePointer?, _: UnsafePointer<UInt8>?, _: Int, _ status: SSL_TICKET_STATUS,
+    _: UnsafeMutableRawPointer?
+) -> SSL_TICKET_RETURN {
+    guard status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW, let session else {
+        return SSL_TICKET_RETURN_IGNORE_RENEW
+    }
+    if let certificate = SSL_SESSION_get0_peer(session),
+        X509Certificate(sharing: certificate).notAfter <= CivilDate.now
+    {
+        return SSL_TICKET_RETURN_IGNORE_RENEW
+    }
+    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW
+}

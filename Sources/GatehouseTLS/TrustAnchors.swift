@@ -1,0 +1,73 @@
+internal import COpenSSL
+
+/// The authorities that a peer's certificate must lead to: the owner of an X509_STORE and of their names.
+///
+/// `@unchecked Sendable`: nothing writes to either after `init`, except that OpenSSL caches in the store, under its lock,
+/// what it looks up in the system's directory.
+final class TrustAnchors: @unchecked Sendable {
+    let handle: OpaquePointer
+    /// STACK_OF(X509_NAME), sent to a client so that it can choose its certificate; nil for the system's.
+    let names: OpaquePointer?
+    /// SHA-256 over the authorities' certificates; empty for the system's.
+    let digest: [UInt8]
+    /// The one that expires first; nil for the system's.
+    let earliestExpiry: (subject: String, notAfter: Int64)?
+
+    private init(owning handle: OpaquePointer, names: OpaquePointer?, digest: [UInt8], earliest: (String, Int64)?) {
+        self.handle = handle
+        self.names = names
+        self.digest = digest
+        self.earliestExpiry = earliest
+    }
+
+    deinit {
+        X509_STORE_free(self.handle)
+        if let names = self.names { shim_sk_X509_NAME_pop_free(names) }
+    }
+
+    static func load(_ path: String) -> ParsedFile<TrustAnchors> {
+        ParsedFile.load(path, limitInBytes: 16 << 20) { text, _ throws(CertificateFileError) in
+            try Self.make(try readCertificates(text))
+        }
+    }
+
+    private static func make(_ certificates: [X509Certificate]) throws(CertificateFileError) -> TrustAnchors {
+        guard !certificates.isEmpty else { throw .empty }
+        guard let store = X509_STORE_new() else { throw .unreadable(reason: "no memory") }
+        let names = shim_sk_X509_NAME_new_null()
+        let anchors = TrustAnchors(
+            owning: store, names: names, digest: sha256(certificates.flatMap(\.digest)),
+            earliest: certificates.map { ($0.subject, $0.notAfter) }.min { $0.1 < $1.1 })
+        // An intermediate authority in the file is trusted as it stands, without its root.
+        X509_STORE_set_flags(store, UInt(X509_V_FLAG_PARTIAL_CHAIN))
+        for (index, certificate) in certificates.enumerated() {
+            guard X509_STORE_add_cert(store, certificate.handle) == 1,
+                let name = X509_NAME_dup(X509_get_subject_name(certificate.handle))
+            else { throw .malformed(block: index + 1, reason: reasonText(takeErrorCode())) }
+            guard shim_sk_X509_NAME_push(names, name) > 0 else {
+                X509_NAME_free(name)
+                throw .unreadable(reason: "no memory")
+            }
+        }
+        return anchors
+    }
+
+    /// The authorities that the system trusts.
+    static func system() -> Result<TrustAnchors, CertificateFileError> {
+        ERR_clear_error()
+        guard let store = X509_STORE_new() else { return .failure(.unreadable(reason: "no memory")) }
+        let anchors = TrustAnchors(owning: store, names: nil, digest: [], earliest: nil)
+        guard X509_STORE_set_default_paths(store) == 1 else {
+            return .failure(.unreadable(reason: reasonText(takeErrorCode())))
+        }
+        return .success(anchors)
+    }
+}
+
+/// SHA-256 of bytes.
+func sha256(_ bytes: [UInt8]) -> [UInt8] {
+    [UInt8](unsafeUninitializedCapacity: Int(SHA256_DIGEST_LENGTH)) { digest, count in
+        guard SHA256(bytes, bytes.count, digest.baseAddress) != nil else { return }
+        count = Int(SHA256_DIGEST_LENGTH)
+    }
+}
