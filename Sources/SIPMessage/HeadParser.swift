@@ -185,10 +185,7 @@ extension Head {
     /// One row of digits, or a problem (RFC 3261 §20.14; RFC 4475 §3.3.9).
     @inline(__always)
     private mutating func parseContentLength(_ span: RawSpan) {
-        guard let start = self.index.startOfSearch(.contentLength), self.fields[start].name == .contentLength else {
-            return
-        }
-        let value = self.fields[start].value
+        guard let value = self.index.first(.contentLength, in: self.fields)?.value else { return }
         guard !self.index.isRepeated(.contentLength) else {
             self.note(.contentLengthRepeated, at: value.start)
             return

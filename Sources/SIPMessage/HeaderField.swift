@@ -46,5 +46,16 @@ struct HeaderIndex: Sendable {
     }
 
     @inline(__always)
+    func first(_ name: HeaderName, in fields: ContiguousArray<HeaderField>) -> HeaderField? {
+        guard var row = self.startOfSearch(name) else { return nil }
+        // A row past the 255th is found by walking.
+        while row < fields.count {
+            if fields[row].name == name { return fields[row] }
+            row &+= 1
+        }
+        return nil
+    }
+
+    @inline(__always)
     func isRepeated(_ name: HeaderName) -> Bool { self.repeated & (1 &<< UInt64(name.rawValue)) != 0 }
 }

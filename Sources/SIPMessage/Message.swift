@@ -61,7 +61,7 @@ public struct Message: Sendable {
         let fields = self.fields
         let index = self.index
         func value(_ name: HeaderName) -> ByteRange? {
-            firstRow(name, fields, index)?.value
+            index.first(name, in: fields)?.value
         }
         self.uri = isRequest ? try? URI.parse(span, head.secondPart.start, head.secondPart.end) : nil
         if let via = value(.via) {
@@ -76,19 +76,6 @@ public struct Message: Sendable {
         self.cseq = value(.cseq).flatMap { try? CSeq.parse(span, $0) }
         self.maxForwards = value(.maxForwards).flatMap { decimalNumber(span, $0, limit: 255) }
     }
-}
-
-@inline(__always)
-private func firstRow(
-    _ name: HeaderName, _ fields: ContiguousArray<HeaderField>, _ index: HeaderIndex
-) -> HeaderField? {
-    guard var row = index.startOfSearch(name) else { return nil }
-    // A row past the 255th is found by walking.
-    while row < fields.count {
-        if fields[row].name == name { return fields[row] }
-        row &+= 1
-    }
-    return nil
 }
 
 /// The one address that fills `range`; nil where it is malformed or another follows it.
@@ -122,7 +109,7 @@ extension Message {
 
     /// The first row of this name.
     public func first(_ name: HeaderName) -> HeaderField? {
-        firstRow(name, self.fields, self.index)
+        self.index.first(name, in: self.fields)
     }
 
     /// How many rows of this name there are.

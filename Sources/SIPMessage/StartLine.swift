@@ -65,7 +65,8 @@ extension Head {
         self.thirdPart = ByteRange(start, trimmedEnd)
         self.startLine = .request(self.method(span))
         let isWellFormed = trimmedEnd == end && firstSpace >= 0 && !self.secondPart.isEmpty
-        self.note(isWellFormed && isVersion(span, self.thirdPart) ? .version : .startLine, at: start)
+        let isOtherVersion = isVersion(span, self.thirdPart) && (self.thirdPart.count != 7 || !isVersion2(span, start))
+        self.note(isWellFormed && isOtherVersion ? .version : .startLine, at: start)
         return true
     }
 
