@@ -50,15 +50,17 @@ enum ProcessFacts {
         return Double(limit.rlim_cur)
     }
 
-    /// Seconds since 1970: boot time of the machine plus field 22 of /proc/self/stat.
+    /// Seconds since 1970: field 22 of /proc/self/stat counts from the machine's boot.
     private static let startTime: Double? = {
-        guard let stat = read("/proc/self/stat"), let machine = read("/proc/stat") else { return nil }
+        guard let stat = read("/proc/self/stat") else { return nil }
         // The command's name, in brackets, may hold blanks and brackets.
         guard let nameEnd = stat.lastIndex(of: ")") else { return nil }
         let fields = stat[nameEnd...].split(separator: " ")
-        let bootLine = machine.split(separator: "\n").first { $0.hasPrefix("btime ") }
-        guard fields.count > 20, let ticks = Double(fields[20]), let boot = bootLine?.dropFirst(6) else { return nil }
-        return Double(boot).map { $0 + ticks / Double(sysconf(Int32(_SC_CLK_TCK))) }
+        guard fields.count > 20, let ticks = Double(fields[20]) else { return nil }
+        var sinceBoot = timespec()
+        clock_gettime(CLOCK_BOOTTIME, &sinceBoot)
+        let boot = secondsSince1970() - Double(sinceBoot.tv_sec) - Double(sinceBoot.tv_nsec) / 1e9
+        return boot + ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
     }()
 
     private static func read(_ path: String) -> String? {
