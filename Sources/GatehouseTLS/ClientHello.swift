@@ -20,7 +20,7 @@ struct ClientHello {
 
     /// The newest version that the client offers, as on the wire: 0x0304 is TLS 1.3.
     var newestVersion: UInt16 {
-        if SSL_client_hello_isv2(self.ssl) == 1 { return 0x0002 }  // an SSL 2 hello may name a newer one, and has no extensions
+        guard SSL_client_hello_isv2(self.ssl) == 0 else { return 0x0002 }  // whatever it names: it has no extensions
         let legacy = UInt16(truncatingIfNeeded: SSL_client_hello_get0_legacy_version(self.ssl))
         // list length (1), versions (2 each); unknown ones are GREASE (RFC 8701)
         guard let list = self.bytes(ofExtension: UInt32(TLSEXT_TYPE_supported_versions)), list.count >= 3 else {

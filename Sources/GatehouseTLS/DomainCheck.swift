@@ -265,6 +265,11 @@ struct DomainCheck: Sendable {
             self.report(
                 .ciphers, at: location, "\(unsafe.name) does not protect a connection (RFC 9325 §4.1)",
                 "take it out of tls.ciphers")
+        } else if let weak = ciphers.first(where: { !$0.isForwardSecret }) {
+            self.report(
+                .ciphers, .warning, at: location,
+                "\(weak.name) lets whoever gets the key later read what was recorded (RFC 9325 §4.1)",
+                "take it out of tls.ciphers once no client needs it")
         }
     }
 

@@ -44,34 +44,10 @@ public final class TLSEngine {
     let ssl: OpaquePointer
     var hasOverrunOutput = false
     /// What only the handshake needs; given back at its end.
-    private var setup: Setup?
+    private(set) var setup: HandshakeSetup?
     private var isBroken = false
     private var hasSentCloseNotify = false
     private let isAbandonedFlag = Atomic<Bool>(false)
-
-    private final class Setup {
-        enum Role {
-            case server(TLSServerContext, CertificateStore, listener: Endpoint)
-            case client(OutboundCredentials, PeerIdentity?)
-        }
-
-        let role: Role
-        let context: TLSContext
-        var serverName: String?
-        var domain: ServedDomain?
-        var firstByte: UInt8?
-        /// Why we refused the ClientHello.
-        var refusal: TLSFailure?
-        /// X509_V_ERR and the subject of the certificate meant.
-        var verificationFault: (code: Int32, subject: String?)?
-        var presentedNames: PresentedNames?
-
-        init(role: Role, context: TLSContext, serverName: String? = nil) {
-            self.role = role
-            self.context = context
-            self.serverName = serverName
-        }
-    }
 
     /// The accepting end. Which domain it is for shows when the ClientHello comes.
     ///
@@ -83,7 +59,7 @@ public final class TLSEngine {
     public static func server(
         context: TLSServerContext, store: CertificateStore, listener: Endpoint, outputLimitInBytes: Int = 2 << 20
     ) throws(OpenSSLError) -> TLSEngine {
-        let setup = Setup(role: .server(context, store, listener: listener), context: context.context)
+        let setup = HandshakeSetup(role: .server(context, store, listener: listener), context: context.context)
         let engine = try TLSEngine(setup, isServer: true, outputLimitInBytes)
         SSL_set_accept_state(engine.ssl)
         return engine
@@ -101,7 +77,7 @@ public final class TLSEngine {
         context: TLSClientContext, credentials: OutboundCredentials, serverName: String?, identity: PeerIdentity?,
         verifying: Bool? = nil, outputLimitInBytes: Int = 2 << 20
     ) throws(OpenSSLError) -> TLSEngine {
-        let setup = Setup(
+        let setup = HandshakeSetup(
             role: .client(credentials, identity), context: context.context, serverName: serverName)
         let engine = try TLSEngine(setup, isServer: false, outputLimitInBytes)
         SSL_set_connect_state(engine.ssl)
@@ -114,7 +90,7 @@ public final class TLSEngine {
         return engine
     }
 
-    private init(_ setup: Setup, isServer: Bool, _ outputLimitInBytes: Int) throws(OpenSSLError) {
+    private init(_ setup: HandshakeSetup, isServer: Bool, _ outputLimitInBytes: Int) throws(OpenSSLError) {
         ERR_clear_error()
         guard let ssl = SSL_new(setup.context.handle) else { throw .last("make a connection") }
         self.ssl = ssl
@@ -253,201 +229,5 @@ public final class TLSEngine {
         self.hasSentCloseNotify = true
         ERR_clear_error()
         if SSL_shutdown(self.ssl) < 0 { ERR_clear_error() }
-    }
-}
-
-// MARK: Inside the handshake
-
-extension TLSEngine {
-    var ticketKeys: TicketKeys? {
-        guard case .server(let context, _, _) = self.setup?.role else { return nil }
-        return context.tickets
-    }
-
-    /// What the peer's certificate has to prove.
-    var wantedIdentity: PeerIdentity? {
-        guard case .client(_, let identity) = self.setup?.role else { return nil }
-        return identity
-    }
-
-    private var domainName: String? {
-        switch self.setup?.role {
-        case .server: self.setup?.domain?.name
-        case .client(let credentials, _): credentials.domain
-        case nil: self.facts?.domain
-        }
-    }
-
-    func noteVerificationFault(_ code: Int32, _ subject: String?) {
-        if self.setup?.verificationFault == nil { self.setup?.verificationFault = (code, subject) }
-    }
-
-    func notePresentedNames(_ names: PresentedNames) {
-        self.setup?.presentedNames = names
-    }
-
-    /// Finds the domain and puts its rules on the connection.
-    ///
-    /// - Returns: the alert to refuse the ClientHello with; nil: go on.
-    func receiveClientHello(_ hello: ClientHello) -> Int32? {
-        guard case .server(_, let store, let listener) = self.setup?.role else { return SSL_AD_INTERNAL_ERROR }
-        let newestVersion = hello.newestVersion
-        guard newestVersion >= 0x0303 else {
-            self.setup?.refusal = TLSFailure(
-                cause: .protocolVersion,
-                text:
-                    "the client offers nothing newer than \(Self.name(ofVersion: newestVersion)), and 1.2 is the least "
-                    + "that is safe (RFC 8996): update it")
-            return SSL_AD_PROTOCOL_VERSION
-        }
-        let serverName: String?
-        switch hello.serverName {
-        case .none: serverName = nil
-        case .host(let name), .other(let name): serverName = name
-        case .malformed:
-            self.setup?.refusal = TLSFailure(
-                cause: .protocolError, text: "the client's server_name extension is malformed")
-            return SSL_AD_DECODE_ERROR
-        }
-        if self.setup?.domain != nil {
-            // The ClientHello after a HelloRetryRequest says the same (RFC 8446 §4.1.2).
-            return self.setup?.serverName == serverName ? nil : SSL_AD_ILLEGAL_PARAMETER
-        }
-        self.setup?.serverName = serverName
-        switch store.answer(on: listener, to: serverName) {
-        case .domain(let domain):
-            self.setup?.domain = domain
-            do throws(OpenSSLError) {
-                try domain.apply(to: self.ssl, serverName: serverName)
-                return nil
-            } catch {
-                self.setup?.refusal = TLSFailure(
-                    cause: .internal, domain: domain.name, serverName: serverName, text: "\(error)")
-                return SSL_AD_INTERNAL_ERROR
-            }
-        case .unknownName:
-            let name = serverName ?? ""
-            self.setup?.refusal = .unknownName(name, on: listener, servedElsewhere: store.serves(name))
-            return SSL_AD_UNRECOGNIZED_NAME
-        case .missingName:
-            self.setup?.refusal = .missingName(on: listener)
-            return newestVersion >= 0x0304 ? SSL_AD_MISSING_EXTENSION : SSL_AD_HANDSHAKE_FAILURE
-        }
-    }
-
-    private static func name(ofVersion version: UInt16) -> String {
-        switch version {
-        case 0x0302: "TLS 1.1"
-        case 0x0301: "TLS 1.0"
-        default: "SSL 3"
-        }
-    }
-}
-
-// MARK: What went wrong
-
-extension TLSEngine {
-    private func outputFailure() -> TLSFailure {
-        TLSFailure(
-            cause: .outputLimit, domain: self.domainName,
-            text: "the peer does not read what is sent to it: \(self.outputLimitInBytes) bytes wait")
-    }
-
-    /// Why SSL_do_handshake failed; empties the error queue.
-    private func handshakeFailure() -> TLSFailure {
-        let code = takeErrorCode()
-        guard let setup = self.setup else { return self.recordFailure() }
-        if let refusal = setup.refusal { return refusal }
-        if self.hasOverrunOutput { return self.outputFailure() }
-        if let byte = setup.firstByte, byte != 0x16, byte != 0x15, byte & 0x80 == 0 {  // 0x80: an SSL 2 header
-            return TLSFailure(
-                cause: .notTLS,
-                text: "the peer speaks no TLS on this port: have it use TLS (sips:, transport=tls), or a plain port")
-        }
-        if let wanted = self.wantedIdentity, let names = setup.presentedNames {
-            var failure = TLSFailure.certificateName(wanted: Self.text(wanted), presented: names.sipDomains())
-            failure.domain = self.domainName
-            return failure
-        }
-        let (cause, text) = self.explain(code, setup)
-        return TLSFailure(cause: cause, domain: self.domainName, serverName: setup.serverName, text: text)
-    }
-
-    private func explain(_ code: UInt, _ setup: Setup) -> (TLSFailure.Cause, String) {
-        let domain = self.domainName ?? "this address"
-        let reason = ERR_GET_REASON(code)
-        if let alert = Self.alert(reason) {
-            let cure =
-                self.isServer
-                ? "see that it trusts the authority of \(domain)'s certificate, and speaks TLS 1.2 or newer"
-                : "see what the peer demands: a client certificate, another version"
-            return (.refusedByPeer, "the peer ended the handshake with the alert '\(alert)': \(cure)")
-        }
-        switch reason {
-        case SSL_R_CERTIFICATE_VERIFY_FAILED:
-            let fault = setup.verificationFault ?? (Int32(truncatingIfNeeded: SSL_get_verify_result(self.ssl)), nil)
-            let words = X509_verify_cert_error_string(Int(fault.code)).map { String(cString: $0) } ?? "unknown"
-            let whose = fault.subject.map { " (\($0))" } ?? ""
-            let cure =
-                self.isServer
-                ? "give the client a valid one, or add its authority to tls.client_ca of \(domain)"
-                : "have the peer renew it, or add its authority to outbound.ca of \(domain)"
-            return (.certificateInvalid, "the peer's certificate\(whose) does not verify: \(words): \(cure)")
-        case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
-            return (
-                .certificateMissing,
-                "the client shows no certificate, and \(domain) has tls.client_certificate: require: give it one"
-            )
-        case SSL_R_UNSUPPORTED_PROTOCOL, SSL_R_VERSION_TOO_LOW, SSL_R_WRONG_SSL_VERSION, SSL_R_WRONG_VERSION_NUMBER,
-            SSL_R_UNKNOWN_PROTOCOL:
-            return (
-                .protocolVersion,
-                "the peer offers no TLS version that \(domain) takes: update it, or lower tls.min_version"
-            )
-        case SSL_R_NO_SHARED_CIPHER, SSL_R_NO_SUITABLE_KEY_SHARE, SSL_R_NO_SUITABLE_GROUPS,
-            SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM, SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS, SSL_R_NO_CIPHERS_AVAILABLE:
-            return (
-                .noSharedCipher,
-                "the peer and \(domain) share no cipher, group or signature scheme: update it, or give \(domain) an RSA "
-                    + "certificate beside the ECDSA one"
-            )
-        case SSL_R_NO_APPLICATION_PROTOCOL:
-            return (
-                .noApplicationProtocol, "the client wants another protocol than SIP (ALPN): it reached the wrong port"
-            )
-        default:
-            let words = reasonText(code)
-            return (
-                .protocolError, words.isEmpty ? "the TLS handshake broke off" : "the TLS handshake failed: \(words)"
-            )
-        }
-    }
-
-    /// Why SSL_read or SSL_write failed; empties the error queue.
-    private func recordFailure() -> TLSFailure {
-        let code = takeErrorCode()
-        if self.hasOverrunOutput { return self.outputFailure() }
-        if let alert = Self.alert(ERR_GET_REASON(code)) {
-            return TLSFailure(
-                cause: .refusedByPeer, domain: self.domainName,
-                text: "the peer ended the connection with the alert '\(alert)'")
-        }
-        let words = reasonText(code)
-        return TLSFailure(
-            cause: .protocolError, domain: self.domainName,
-            text: "the TLS connection broke\(words.isEmpty ? "" : ": \(words)")")
-    }
-
-    /// The alert that the peer sent, where that is what OpenSSL reports.
-    private static func alert(_ reason: Int32) -> String? {
-        guard reason >= SSL_AD_REASON_OFFSET, reason < SSL_AD_REASON_OFFSET + 256 else { return nil }
-        return SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET).map { String(cString: $0) }
-    }
-
-    private static func text(_ identity: PeerIdentity) -> String {
-        switch identity {
-        case .domain(let name): name
-        case .address(let address): address.description
-        }
     }
 }

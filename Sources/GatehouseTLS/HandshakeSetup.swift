@@ -1,0 +1,114 @@
+internal import COpenSSL
+internal import GatehousePolicy
+internal import SIPMessage
+
+/// What an engine needs in its handshake alone.
+final class HandshakeSetup {
+    enum Role {
+        case server(TLSServerContext, CertificateStore, listener: Endpoint)
+        case client(OutboundCredentials, PeerIdentity?)
+    }
+
+    let role: Role
+    let context: TLSContext
+    var serverName: String?
+    var domain: ServedDomain?
+    var firstByte: UInt8?
+    /// Why we refused the ClientHello.
+    var refusal: TLSFailure?
+    /// X509_V_ERR and the subject of the certificate meant.
+    var verificationFault: (code: Int32, subject: String?)?
+    var presentedNames: PresentedNames?
+
+    init(role: Role, context: TLSContext, serverName: String? = nil) {
+        self.role = role
+        self.context = context
+        self.serverName = serverName
+    }
+}
+
+extension TLSEngine {
+    var ticketKeys: TicketKeys? {
+        guard case .server(let context, _, _) = self.setup?.role else { return nil }
+        return context.tickets
+    }
+
+    /// What the peer's certificate has to prove.
+    var wantedIdentity: PeerIdentity? {
+        guard case .client(_, let identity) = self.setup?.role else { return nil }
+        return identity
+    }
+
+    var domainName: String? {
+        switch self.setup?.role {
+        case .server: self.setup?.domain?.name
+        case .client(let credentials, _): credentials.domain
+        case nil: self.facts?.domain
+        }
+    }
+
+    func noteVerificationFault(_ code: Int32, _ subject: String?) {
+        if self.setup?.verificationFault == nil { self.setup?.verificationFault = (code, subject) }
+    }
+
+    func notePresentedNames(_ names: PresentedNames) {
+        self.setup?.presentedNames = names
+    }
+
+    /// Finds the domain and puts its rules on the connection.
+    ///
+    /// - Returns: the alert to refuse the ClientHello with; nil: go on.
+    func receiveClientHello(_ hello: ClientHello) -> Int32? {
+        guard case .server(_, let store, let listener) = self.setup?.role else { return SSL_AD_INTERNAL_ERROR }
+        let newestVersion = hello.newestVersion
+        guard newestVersion >= 0x0303 else {
+            self.setup?.refusal = TLSFailure(
+                cause: .protocolVersion,
+                text:
+                    "the client offers nothing newer than \(Self.name(ofVersion: newestVersion)), and 1.2 is the least "
+                    + "that is safe (RFC 8996): update it")
+            return SSL_AD_PROTOCOL_VERSION
+        }
+        let serverName: String?
+        switch hello.serverName {
+        case .none: serverName = nil
+        case .host(let name), .other(let name): serverName = name
+        case .malformed:
+            self.setup?.refusal = TLSFailure(
+                cause: .protocolError, text: "the client's server_name extension is malformed")
+            return SSL_AD_DECODE_ERROR
+        }
+        if self.setup?.domain != nil {
+            // The ClientHello after a HelloRetryRequest says the same (RFC 8446 §4.1.2).
+            return self.setup?.serverName == serverName ? nil : SSL_AD_ILLEGAL_PARAMETER
+        }
+        self.setup?.serverName = serverName
+        switch store.answer(on: listener, to: serverName) {
+        case .domain(let domain):
+            self.setup?.domain = domain
+            do throws(OpenSSLError) {
+                try domain.apply(to: self.ssl, serverName: serverName)
+                return nil
+            } catch {
+                self.setup?.refusal = TLSFailure(
+                    cause: .internal, domain: domain.name, serverName: serverName, text: "\(error)")
+                return SSL_AD_INTERNAL_ERROR
+            }
+        case .unknownName:
+            let name = serverName ?? ""
+            self.setup?.refusal = .unknownName(name, on: listener, servedElsewhere: store.serves(name))
+            return SSL_AD_UNRECOGNIZED_NAME
+        case .missingName:
+            self.setup?.refusal = .missingName(on: listener)
+            return newestVersion >= 0x0304 ? SSL_AD_MISSING_EXTENSION : SSL_AD_HANDSHAKE_FAILURE
+        }
+    }
+
+    private static func name(ofVersion version: UInt16) -> String {
+        switch version {
+        case 0x0302: "TLS 1.1"
+        case 0x0301: "TLS 1.0"
+        default: "SSL 3"
+        }
+    }
+}
