@@ -1,0 +1,246 @@
+"""Real peers as processes: dnsmasq, baresip, sipp, Kamailio. Each is stopped by its pid, with its test."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+
+from . import addresses
+from .wait import Deadline, Timeout, until
+
+PEERS = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "peers"))
+
+
+def missing(*names):
+    """The programs among `names` that are not installed."""
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    return [name for name in names if not shutil.which(name, path=path)]
+
+
+def fill(name, **values):
+    """The text of a file in peers/, with @NAME@ put to its value."""
+    with open(os.path.join(PEERS, name)) as file:
+        text = file.read()
+    for key, value in values.items():
+        text = text.replace(f"@{key.upper()}@", str(value))
+    left = re.findall(r"@[A-Z_]+@", text)
+    if left:
+        raise ValueError(f"{name}: {left} not filled in")
+    return text
+
+
+class Program:
+    """A process in a folder of its own, with what it printed."""
+
+    def __init__(self, *command, environment=None, folder=None):
+        self._folder = None if folder else tempfile.TemporaryDirectory(prefix="gatehouse-peer-")
+        self.folder = folder or self._folder.name
+        self.command, self.lines = command, []
+        self._grew = threading.Condition()
+        self.process = subprocess.Popen(
+            command, cwd=self.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin", **(environment or {})})
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            with self._grew:
+                self.lines.append(line.decode(errors="replace").rstrip("\n"))
+                self._grew.notify_all()
+
+    @property
+    def text(self):
+        with self._grew:
+            return "\n".join(self.lines)
+
+    def wait_line(self, pattern, seconds=None, after=0):
+        deadline, expression = Deadline(seconds), re.compile(pattern)
+        with self._grew:
+            while True:
+                for line in self.lines[after:]:
+                    if expression.search(line):
+                        return line
+                if deadline.passed:
+                    raise Timeout(f"{self.command[0]}: no line like {pattern!r}\n" + "\n".join(self.lines[-40:]))
+                self._grew.wait(min(0.5, deadline.left))
+
+    def wait_exit(self, seconds=None):
+        try:
+            return self.process.wait(Deadline(seconds).left)
+        except subprocess.TimeoutExpired:
+            raise Timeout(f"{self.command[0]} did not end\n{self.text[-3000:]}") from None
+
+    def check_alive(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"{self.command[0]} ended with {self.process.returncode}\n{self.text[-3000:]}")
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(3)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            try:
+                pipe.close()
+            except OSError:
+                pass
+        if self._folder:
+            self._folder.cleanup()
+
+
+class NameServer(Program):
+    """dnsmasq that knows the given records and no others."""
+
+    def __init__(self, hosts=(), services=(), pointers=()):
+        """`hosts`: (name, address); `services`: (service, target, port); `pointers`: NAPTR as dnsmasq writes it."""
+        self.ip = addresses.fresh()
+        options = [f"--host-record={name},{address}" for name, address in hosts]
+        options += [f"--srv-host={service},{target},{port}" for service, target, port in services]
+        options += [f"--naptr-record={pointer}" for pointer in pointers]
+        super().__init__(
+            "dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--user=",
+            "--pid-file=", "--bind-interfaces", f"--listen-address={self.ip}", "--log-facility=-", "--log-queries",
+            "--no-daemon", *options)
+        self.wait_line("started")
+
+
+class Baresip(Program):
+    """A softphone without sound card, steered over its TCP control port."""
+
+    def __init__(self, account, nameserver=None, authority=None, folder=None):
+        folder = folder or tempfile.mkdtemp(prefix="gatehouse-baresip-")
+        self._own = folder
+        self.ip = addresses.fresh()
+        with open(os.path.join(folder, "config"), "w") as file:
+            file.write(fill("baresip.conf", ip=self.ip, modules=self.modules(),
+                            dns=f"dns_server {nameserver.ip}:53" if nameserver else "",
+                            authority=f"sip_cafile {authority}" if authority else ""))
+        with open(os.path.join(folder, "accounts"), "w") as file:
+            file.write(account + "\n")
+        for name in ("contacts", "uuid"):
+            with open(os.path.join(folder, name), "w") as file:
+                file.write("" if name == "contacts" else "00000000-0000-4000-8000-000000000001")
+        super().__init__("baresip", "-4", "-s", "-f", folder, folder=folder)
+        self.wait_line("baresip is ready", 10)
+        self.control = socket.create_connection((self.ip, 4444), 5)
+        self.control.settimeout(0.2)
+        self._pending, self.events = b"", []
+
+    @staticmethod
+    def modules():
+        for folder in ("/usr/lib/baresip/modules", "/usr/local/lib/baresip/modules"):
+            if os.path.isdir(folder):
+                return folder
+        raise FileNotFoundError("baresip's modules")
+
+    def command_line(self, command, parameters=""):
+        """Runs a command as typed at its prompt."""
+        text = json.dumps({"command": command, "params": parameters, "token": "t"}).encode()
+        self.control.sendall(b"%d:%s," % (len(text), text))
+
+    def _receive(self):
+        try:
+            more = self.control.recv(1 << 16)
+        except TimeoutError:
+            return
+        self._pending += more
+        while True:
+            size, colon, rest = self._pending.partition(b":")
+            if not colon or len(rest) <= int(size):
+                return
+            self.events.append(json.loads(rest[:int(size)]))
+            self._pending = rest[int(size) + 1:]
+
+    def wait_event(self, kind, seconds=10):
+        """The next event of that type (REGISTER_OK, CALL_ESTABLISHED, …)."""
+        deadline = Deadline(seconds)
+        while True:
+            while self.events:
+                event = self.events.pop(0)
+                if event.get("type") == kind:
+                    return event
+            if deadline.passed:
+                raise Timeout(f"baresip: no {kind}\n{self.text[-4000:]}")
+            self.check_alive()
+            self._receive()
+
+    def close(self):
+        try:
+            self.control.close()
+        except AttributeError:
+            pass
+        super().close()
+        shutil.rmtree(self._own, ignore_errors=True)
+
+
+class Sipp(Program):
+    """SIPp with a scenario from peers/."""
+
+    def __init__(self, scenario, ip, *options, target=None, tcp=False, count=1, port=5060, **values):
+        self.ip = ip
+        folder = tempfile.mkdtemp(prefix="gatehouse-sipp-")
+        self._own = folder
+        path = os.path.join(folder, scenario)
+        with open(path, "w") as file:
+            file.write(fill(scenario, **values))
+        arguments = ["sipp", "-sf", path, "-i", ip, "-p", str(port), "-m", str(count), "-nostdin", "-t",
+                     "t1" if tcp else "u1", "-timeout", "30", "-timeout_error", "-trace_err", "-max_socket", "100",
+                     *options]
+        if target:
+            arguments.append(target)
+        super().__init__(*arguments, folder=folder, environment={"TERM": "dumb"})
+
+    def wait_success(self, seconds=20):
+        code = self.wait_exit(seconds)
+        if code != 0:
+            errors = ""
+            for name in os.listdir(self.folder):
+                if name.endswith("_errors.log"):
+                    with open(os.path.join(self.folder, name), errors="replace") as file:
+                        errors += file.read()[-3000:]
+            raise AssertionError(f"sipp ended with {code}\n{errors}\n{self.text[-1500:]}")
+
+    def close(self):
+        super().close()
+        shutil.rmtree(self._own, ignore_errors=True)
+
+
+class Kamailio(Program):
+    """Kamailio as registrar and proxy of a domain, behind the edge."""
+
+    def __init__(self, ip, domain, transport="udp"):
+        folder = tempfile.mkdtemp(prefix="gatehouse-kamailio-")
+        self._own = folder
+        path = os.path.join(folder, "kamailio.cfg")
+        with open(path, "w") as file:
+            file.write(fill("kamailio.cfg", ip=ip, domain=domain, modules=self.modules()))
+        super().__init__("kamailio", "-DD", "-E", "-f", path, "-m", "64", "-M", "8", "-Y", folder,
+                         "-P", os.path.join(folder, "pid"), "--atexit=no", folder=folder)
+        until(lambda: self._listens(ip), "Kamailio to listen", seconds=20, pause=0.05)
+
+    def _listens(self, ip):
+        self.check_alive()
+        try:
+            socket.create_connection((ip, 5060), 1).close()
+            return True
+        except OSError:
+            return False
+
+    @staticmethod
+    def modules():
+        for folder in ("/usr/lib/x86_64-linux-gnu/kamailio/modules", "/usr/lib/aarch64-linux-gnu/kamailio/modules",
+                       "/usr/lib64/kamailio/modules", "/usr/lib/kamailio/modules"):
+            if os.path.isdir(folder):
+                return folder + "/"
+        raise FileNotFoundError("Kamailio's modules")
+
+    def close(self):
+        super().close()
+        shutil.rmtree(self._own, ignore_errors=True)

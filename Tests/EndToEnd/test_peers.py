@@ -1,0 +1,351 @@
+"""Real peers on both sides: baresip, sipp and Kamailio, and `openssl s_client` at the TLS port.
+
+baresip 1.0 knows no `sips:` and sends no SNI: it calls over TLS with `sip:`, at a domain that is its address's default.
+"""
+
+import os
+import re
+import socket
+import subprocess
+import unittest
+
+from harness import addresses, pki
+from harness.case import EdgeTest, each
+from harness.core import Core
+from harness.dialog import Dialog, establish
+from harness.programs import Baresip, Kamailio, NameServer, Sipp, missing
+from harness.sip import SDP, NameAddr
+from harness.site import Site
+from harness.tag import of
+from harness.wait import Deadline, until
+
+
+class RealPeers(EdgeTest):
+    """One address a domain: a client without SNI gets it."""
+
+    weight = 80
+    needs = ()
+
+    @classmethod
+    def make_site(cls):
+        site = Site()
+        cls.binds = {}
+        for name, kind, transport in (("pbx-udp", "pbx", "udp"), ("pbx-tcp", "pbx", "tcp"),
+                                      ("proxy-udp", "proxy", "udp"), ("proxy-tcp", "proxy", "tcp")):
+            bind = cls.binds[f"{name}.example"] = addresses.fresh()
+            site.add(f"{name}.example", kind, (transport,), tls={"bind": [f"{bind}:5061"]})
+        return site
+
+    @classmethod
+    def setUpClass(cls):
+        absent = missing(*cls.needs)
+        if absent:
+            raise unittest.SkipTest(f"not installed: {', '.join(absent)}")
+        super().setUpClass()
+
+    @property
+    def bind(self):
+        return self.binds[self.domain]
+
+    @property
+    def core_ip(self):
+        return self.site.domains[self.domain].core_ip
+
+    def phone(self, user="alice", **options):
+        return super().phone(user, address=(self.bind, 5061), **options)
+
+    def nameserver(self):
+        return self.site.keep(NameServer(
+            [(f"sip.{self.domain}", self.bind)],
+            [(f"{service}.{self.domain}", f"sip.{self.domain}", 5061) for service in ("_sips._tcp", "_sip._tls")]))
+
+    def baresip(self, register=0, mode="auto", user="alice"):
+        account = (f"<sip:{user}@{self.domain};transport=tls>;regint={register};answermode={mode};"
+                   f'outbound="sip:{self.domain};transport=tls";sipnat=outbound')
+        return self.site.keep(Baresip(account, self.nameserver(), pki.authority().certificate))
+
+    def scripted_core(self):
+        """A core for a part of the test: the caller closes it, so that a program can have the address."""
+        return Core(self.core_ip, name="scripted core", transport=self.site.domains[self.domain].transport)
+
+    @property
+    def tcp(self):
+        return self.domain.endswith("-tcp.example")
+
+    def sipp(self, scenario, **options):
+        return self.site.keep(Sipp(scenario, self.core_ip, tcp=self.tcp, **options))
+
+    def uas(self, **options):
+        sipp = self.sipp("uas.xml", **options)
+        def bound():
+            sipp.check_alive()
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM if self.tcp else socket.SOCK_DGRAM) as sock:
+                try:
+                    sock.bind((self.core_ip, 5060))
+                    return False
+                except OSError:
+                    return True
+
+        until(bound, "sipp to listen")
+        return sipp
+
+
+class Softphone(RealPeers):
+    needs = ("baresip", "sipp", "dnsmasq")
+
+    @each("pbx-udp", "pbx-tcp", "proxy-udp", "proxy-tcp")
+    def test_peers_baresip_calls_a_pbx(self):
+        sipp = self.uas(arrived="tls")
+        baresip = self.baresip()
+        baresip.command_line("dial", f"sip:service@{self.domain}")
+        baresip.wait_event("CALL_ESTABLISHED")
+        baresip.command_line("hangup")
+        sipp.wait_success()
+
+    @each("pbx-udp", "pbx-tcp")
+    def test_peers_a_pbx_calls_baresip(self):
+        core = self.scripted_core()
+        try:
+            baresip = self.baresip(register=600)
+            seen = core.expect("REGISTER", seconds=10)
+            core.reply_as_registrar(seen)
+            baresip.wait_event("REGISTER_OK")
+        finally:
+            core.close()
+        sipp = self.sipp("uac.xml", uri=seen.contact.spec, target=f"{self.edge.core}:5060")
+        baresip.wait_event("CALL_ESTABLISHED")
+        sipp.wait_success()
+        baresip.wait_event("CALL_CLOSED")
+
+    @each("pbx-udp", "proxy-tcp")
+    def test_peers_baresip_is_called_and_hangs_up(self):
+        core = self.scripted_core()
+        try:
+            baresip = self.baresip(register=600)
+            seen = core.expect("REGISTER", seconds=10)
+            core.reply_as_registrar(seen)
+            baresip.wait_event("REGISTER_OK")
+            invite = core.request("INVITE", seen.contact.spec, self.edge.core_address, body=SDP,
+                                  headers=[("Route", value) for value in seen.values("Path")])
+            answer = self.answered(core, invite)
+            dialog = Dialog(core, invite, answer, True)
+            dialog.ack()
+            baresip.wait_event("CALL_ESTABLISHED")
+            baresip.command_line("hangup")
+            core.reply(core.expect("BYE"), 200)
+            baresip.wait_event("CALL_CLOSED")
+        finally:
+            core.close()
+
+    def answered(self, core, invite):
+        while True:
+            answer = core.expect(lambda message: message.status >= 180, call_id=invite.call_id)
+            if answer.status >= 200:
+                self.assertEqual(answer.status, 200)
+                return answer
+
+
+class PlainPBX(RealPeers):
+    needs = ("sipp",)
+
+    @each("pbx-udp", "pbx-tcp", "proxy-udp", "proxy-tcp")
+    def test_peers_sips_calls_to_sipp(self):
+        sipp = self.uas(arrived="sips", count=3)
+        phone = self.phone()
+        for _ in range(3):
+            invite = phone.invite(f"sips:service@{self.domain}")
+            phone.expect(180, "INVITE")
+            dialog = Dialog(phone, invite, phone.expect(200, "INVITE"), True)
+            dialog.ack()
+            dialog.send("BYE")
+            phone.expect(200, "BYE")
+        sipp.wait_success()
+
+    @each("pbx-udp", "pbx-tcp")
+    def test_peers_sipp_calls_a_device(self):
+        core = self.scripted_core()
+        try:
+            phone = self.phone()
+            seen, _ = phone.register(core)
+        finally:
+            core.close()
+        sipp = self.sipp("uac.xml", uri=seen.contact.spec, target=f"{self.edge.core}:5060")
+        got = phone.expect("INVITE")
+        self.assertEqual(got.uri, phone.contact)
+        phone.reply(got, 180)
+        phone.reply(got, 200, headers=[("Content-Type", "application/sdp")], body=SDP)
+        phone.expect("ACK")
+        phone.reply(phone.expect("BYE"), 200)
+        sipp.wait_success()
+
+
+class ProxyCore(RealPeers):
+    needs = ("kamailio",)
+
+    @each("proxy-udp", "proxy-tcp")
+    def test_peers_two_devices_behind_kamailio(self):
+        self.site.keep(Kamailio(self.core_ip, self.domain))
+        for scheme in ("sips", "sip"):
+            alice, bob = self.phone(scheme=scheme), self.phone("bob", scheme=scheme)
+            for phone in (alice, bob):
+                phone.request("REGISTER", f"{scheme}:{self.domain}", to=f"<{phone.aor}>",
+                              headers=[("Supported", "path, outbound"), ("Expires", "300")])
+                ok = phone.expect(200, "REGISTER")
+                self.assertIn(phone.contact, str(ok))
+            call = establish(alice, bob, f"{scheme}:bob@{self.domain}")
+            self.assertEqual(call.seen.uri, bob.contact)
+            self.assertEqual(call.seen.values("Route"), [])
+            hosts = [NameAddr(value).uri.host for value in call.seen.values("Record-Route")]
+            self.assertEqual((hosts[0], hosts[-1]), (self.domain, self.domain))
+            self.assertFalse(call.seen.has("X-Gatehouse-Session"))
+            call.hang_up()
+            call = establish(bob, alice, f"{scheme}:alice@{self.domain}")
+            call.hang_up("callee")
+
+    @each("proxy-udp")
+    def test_peers_cancel_and_busy_behind_kamailio(self):
+        self.site.keep(Kamailio(self.core_ip, self.domain))
+        alice, bob = self.phone(), self.phone("bob")
+        bob.request("REGISTER", f"sips:{self.domain}", to=f"<{bob.aor}>", headers=[("Supported", "path")])
+        bob.expect(200, "REGISTER")
+        invite = alice.invite(f"sips:bob@{self.domain}")
+        got = bob.expect("INVITE")
+        bob.reply(got, 180)
+        alice.expect(180)
+        alice.send(alice.cancel(invite))
+        alice.expect(200, "CANCEL")
+        bob.reply(bob.expect("CANCEL"), 200)
+        bob.reply(got, 487)
+        bob.expect("ACK")
+        alice.send(alice.ack_failure(invite, alice.expect(487, "INVITE")))
+        invite = alice.invite(f"sips:bob@{self.domain}")
+        bob.reply(bob.expect("INVITE"), 486)
+        bob.expect("ACK")
+        alice.send(alice.ack_failure(invite, alice.expect(486, "INVITE")))
+        invite = alice.invite(f"sips:nobody@{self.domain}")
+        alice.send(alice.ack_failure(invite, alice.expect(404, "INVITE")))
+
+    @each("proxy-udp", "proxy-tcp")
+    def test_peers_baresip_behind_kamailio(self):
+        if missing("baresip", "dnsmasq"):
+            self.skipTest("not installed: baresip or dnsmasq")
+        self.site.keep(Kamailio(self.core_ip, self.domain))
+        baresip = self.baresip(register=600, user="bob")
+        baresip.wait_event("REGISTER_OK")
+        alice = self.phone(scheme="sip")
+        invite = alice.invite(f"sip:bob@{self.domain}")
+        while True:
+            answer = alice.expect(lambda message: message.status >= 180)
+            if answer.status >= 200:
+                break
+        self.assertEqual(answer.status, 200)
+        dialog = Dialog(alice, invite, answer, True)
+        dialog.ack()
+        baresip.wait_event("CALL_ESTABLISHED")
+        dialog.send("BYE")
+        alice.expect(200, "BYE")
+        baresip.wait_event("CALL_CLOSED")
+
+
+class OpenSSL(RealPeers):
+    """`openssl s_client`, an implementation that shares nothing with the hand-made ClientHellos of test_tls.py."""
+
+    needs = ("openssl",)
+    domain = "pbx-udp.example"
+
+    def s_client(self, *arguments, text=b"", name=None, address=None):
+        command = ["openssl", "s_client", "-connect", f"{address or self.bind}:5061", "-CAfile",
+                   pki.authority().certificate, *arguments]
+        command += ["-servername", name] if name else ["-noservername"]
+        done = subprocess.run(command, input=text, capture_output=True, timeout=10)
+        return done.returncode, (done.stdout + done.stderr).decode(errors="replace")
+
+    def test_TLS_01__s_client_sees_the_chain(self):
+        status, text = self.s_client("-verify_return_error", "-verify_hostname", self.domain, name=self.domain)
+        self.assertEqual(status, 0, text)
+        self.assertIn("Verify return code: 0 (ok)", text)
+        self.assertIn("TLSv1.3", text)
+
+    def test_TLS_02__s_client_with_an_unknown_name(self):
+        status, text = self.s_client(name="nobody.example")
+        self.assertNotEqual(status, 0)
+        self.assertIn("unrecognized name", text)
+        self.assertNotIn("BEGIN CERTIFICATE", text)
+
+    def test_TLS_03__s_client_without_a_name(self):
+        status, text = self.s_client("-verify_return_error", "-verify_hostname", self.domain)
+        self.assertEqual(status, 0, text)
+
+    def test_TLS_04__s_client_with_old_versions(self):
+        for version in ("-tls1", "-tls1_1"):
+            status, text = self.s_client(version, "-cipher", "ALL:@SECLEVEL=0", name=self.domain)
+            self.assertNotEqual(status, 0)
+            self.assertRegex(text, "protocol version")
+        for version in ("-tls1_2", "-tls1_3"):
+            self.assertEqual(self.s_client(version, name=self.domain)[0], 0)
+
+    def test_TLS_05__s_client_with_ciphers(self):
+        for cipher in ("AES128-SHA", "AES128-GCM-SHA256", "NULL-SHA256:@SECLEVEL=0"):
+            status, text = self.s_client("-tls1_2", "-cipher", cipher, name=self.domain)
+            self.assertNotEqual(status, 0, cipher)
+        status, text = self.s_client("-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256", name=self.domain)
+        self.assertEqual(status, 0, text)
+
+    def test_TLS_06__s_client_cannot_renegotiate(self):
+        process = subprocess.Popen(
+            ["openssl", "s_client", "-tls1_2", "-servername", self.domain, "-connect", f"{self.bind}:5061"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.addCleanup(process.stdout.close)
+        try:
+            seen = b""
+            while b"---\nNew, TLSv1.2" not in seen and b"Extended master secret" not in seen:
+                seen += os.read(process.stdout.fileno(), 1 << 16)
+            process.stdin.write(b"R\n")
+            process.stdin.flush()
+            deadline, rest = Deadline(), b""
+            while not deadline.passed:
+                more = os.read(process.stdout.fileno(), 1 << 16)
+                if not more:
+                    break
+                rest += more
+                if re.search(rb"no renegotiation|no_renegotiation|unexpected|closed|errno|error", rest):
+                    break
+            self.assertRegex(rest, rb"(?i)renegotiat|closed|error")
+            self.assertNotIn(b"verify return:1", rest)
+        finally:
+            process.kill()
+            process.wait()
+            process.stdin.close()
+
+    def test_TLS_06__s_client_gets_no_early_data_through(self):
+        session = self.edge.path("session.pem")
+        status, text = self.s_client("-tls1_3", "-sess_out", session, name=self.domain, text=b"")
+        self.assertEqual(status, 0, text)
+        if not os.path.exists(session):
+            return  # no ticket at all: nothing to send early data with
+        data = self.edge.path("early")
+        with open(data, "wb") as file:
+            file.write(b"OPTIONS sip:x SIP/2.0\r\n\r\n")
+        status, text = self.s_client("-tls1_3", "-sess_in", session, "-early_data", data, name=self.domain)
+        self.assertNotIn("Early data was accepted", text)
+
+    def test_peers_a_request_typed_into_s_client(self):
+        core = self.core
+        process = subprocess.Popen(
+            ["openssl", "s_client", "-quiet", "-servername", self.domain, "-connect", f"{self.bind}:5061"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        try:
+            process.stdin.write(
+                b"MESSAGE sips:bob@%b SIP/2.0\r\nVia: SIP/2.0/TLS typed.invalid;branch=z9hG4bKtyped\r\n"
+                b"Max-Forwards: 70\r\nFrom: <sips:a@%b>;tag=1\r\nTo: <sips:bob@%b>\r\nCall-ID: typed@x\r\n"
+                b"CSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n" % ((self.domain.encode(),) * 3))
+            process.stdin.flush()
+            seen = core.expect("MESSAGE")
+            self.assertEqual(of(seen)["arrived"], "sips")
+            core.reply(seen, 200)
+            self.assertTrue(os.read(process.stdout.fileno(), 4096).startswith(b"SIP/2.0 200 OK\r\n"))
+        finally:
+            process.kill()
+            process.wait()
+            process.stdin.close()
+            process.stdout.close()
