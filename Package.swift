@@ -82,8 +82,9 @@ let package = Package(
         .testTarget(
             name: "GatehouseServerTests",
             dependencies: [
-                "GatehouseServer", "GatehousePolicy", "GatehouseConfig", "SIPMessage",
+                "GatehouseServer", "GatehousePolicy", "GatehouseConfig", "GatehouseTLS", "GatehouseNet", "SIPMessage",
                 .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
             ] + nio,
             swiftSettings: settings),
     ],
