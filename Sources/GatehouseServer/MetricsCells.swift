@@ -1,4 +1,5 @@
 internal import GatehousePolicy
+internal import GatehouseTLS
 internal import Synchronization
 
 /// A fixed row of counters, each at zero, in cache lines that no other row shares.
@@ -83,7 +84,8 @@ enum DomainCells {
     static let closed = opened + transports
     static let refused = closed + transports * ConnectionEnd.count
     static let handshakes = refused + ConnectionRefusal.count
-    static let versions = handshakes + HandshakeOutcome.count
+    static let handshakeFailures = handshakes + 2  // full, resumed
+    static let versions = handshakeFailures + TLSFailure.Cause.allCases.count
     static let sessions = versions + MetricTLSVersion.count
     static let refusals = sessions + Arrival.count
     static let limits = refusals + Refusal.Rule.count
@@ -96,6 +98,10 @@ enum DomainCells {
     /// - Parameter statusClass: 0 for 1xx to 5 for 6xx.
     static func response(_ direction: MetricDirection, _ method: Int, _ statusClass: Int) -> Int {
         responses + (direction.index * methods + method) * classes + statusClass
+    }
+
+    static func handshakeFailure(_ cause: TLSFailure.Cause) -> Int {
+        handshakeFailures + (TLSFailure.Cause.allCases.firstIndex(of: cause) ?? 0)
     }
 
     static func close(_ transport: Int, _ end: ConnectionEnd) -> Int {

@@ -1,4 +1,5 @@
 internal import GatehousePolicy
+internal import GatehouseTLS
 internal import SIPMessage
 
 // The values of the labels, as enums: a counter is found by array index, and a label that is not listed cannot be counted.
@@ -37,39 +38,14 @@ public enum ConnectionRefusal: UInt8, CaseIterable, Sendable, MetricLabel {
 
 /// What ended a connection that was open.
 public enum ConnectionEnd: UInt8, CaseIterable, Sendable, MetricLabel {
-    /// The peer closed in good order.
-    case peer
-    /// The peer's FIN came without close_notify, or its reset.
-    case aborted
-    case idle, headerTimeout, bodyTimeout
-    /// Octets that are no SIP message, so that framing was lost.
-    case framing
-    /// TLS broke after the handshake.
-    case tls
-    case writeQueue
-    /// The edge let go of it: reload, drain, stop.
-    case local
-    /// The socket failed.
-    case transport
-}
-
-/// How a TLS handshake ended.
-public enum HandshakeOutcome: UInt8, CaseIterable, Sendable, MetricLabel {
-    case full, resumed
-    // The rest are failures, by cause.
-    case noServerName, unknownServerName, protocolVersion, noSharedCipher, applicationProtocol
-    case noClientCertificate, badClientCertificate
-    /// The client sent an alert: most often it does not trust our certificate.
-    case peerAlert
-    /// The first octets are not TLS.
-    case notTLS
-    case timeout
-    /// The client went away.
-    case closed
-    case queueFull
-    case other
-
-    var isFailure: Bool { self.rawValue > HandshakeOutcome.resumed.rawValue }
+    // The peer's doing.
+    case peerClosed, truncated, peerReset
+    // Deadlines.
+    case idle, headerTimeout, bodyTimeout, halfOpenTimeout, writeTimeout, noPong
+    // Limits and faults.
+    case writeQueueFull, framing, notSIP, tls, system
+    // Ours.
+    case refused, released, shutdown
 }
 
 /// Negotiated TLS version.
@@ -77,6 +53,11 @@ public enum MetricTLSVersion: UInt8, CaseIterable, Sendable, MetricLabel {
     case tls12, tls13
 
     var label: String { self == .tls12 ? "TLSv1.2" : "TLSv1.3" }
+
+    /// - Parameter name: as in `TLSFacts.version`.
+    init(named name: String) {
+        self = name == "TLSv1.2" ? .tls12 : .tls13
+    }
 }
 
 /// A limit of docs/configuration.md that was reached.

@@ -1,4 +1,5 @@
 internal import GatehousePolicy
+internal import GatehouseTLS
 internal import SIPMessage
 
 /// A page of Prometheus' text format 0.0.4 in the making, over the counters that it sums.
@@ -114,12 +115,11 @@ struct MetricsPage {
     }
 
     mutating func handshakes() {
-        let outcomes = HandshakeOutcome.allCases.map { outcome in
-            let labels = outcome.isFailure ? ["failed", outcome.label] : [outcome.label, ""]
-            return (DomainCells.handshakes + outcome.index, labels)
-        }
+        let failures = TLSFailure.Cause.allCases.map { (DomainCells.handshakeFailure($0), $0.rawValue) }
         for domain in self.domains {
-            for (cell, labels) in outcomes { self.count([domain.name] + labels, domain.total(cell)) }
+            self.count([domain.name, "full", ""], domain.total(DomainCells.handshakes))
+            self.count([domain.name, "resumed", ""], domain.total(DomainCells.handshakes + 1))
+            for (cell, cause) in failures { self.count([domain.name, "failed", cause], domain.total(cell)) }
         }
     }
 

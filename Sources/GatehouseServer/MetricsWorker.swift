@@ -1,4 +1,5 @@
 public import GatehousePolicy
+public import GatehouseTLS
 public import SIPMessage
 
 /// The counters that one worker adds to. Adding takes no lock and allocates nothing (but a domain's row at its first use).
@@ -29,10 +30,14 @@ public final class WorkerMetrics: Sendable {
         self.add(domain, DomainCells.refused + reason.index)
     }
 
-    /// - Parameter version: nil where the handshake failed.
-    public func handshake(_ domain: DomainMetrics, _ outcome: HandshakeOutcome, version: MetricTLSVersion? = nil) {
-        self.add(domain, DomainCells.handshakes + outcome.index)
-        if let version { self.add(domain, DomainCells.versions + version.index) }
+    /// - Parameter version: as in `TLSFacts.version`.
+    public func handshakeCompleted(_ domain: DomainMetrics, isResumed: Bool, version: String) {
+        self.add(domain, DomainCells.handshakes + (isResumed ? 1 : 0))
+        self.add(domain, DomainCells.versions + MetricTLSVersion(named: version).index)
+    }
+
+    public func handshakeFailed(_ domain: DomainMetrics, _ cause: TLSFailure.Cause) {
+        self.add(domain, DomainCells.handshakeFailure(cause))
     }
 
     // MARK: Messages

@@ -1,4 +1,5 @@
 import GatehousePolicy
+import GatehouseTLS
 import SIPMessage
 import Synchronization
 import Testing
@@ -64,12 +65,13 @@ struct MetricsTests {
             expected += 1 + ConnectionEnd.allCases.count
         }
         for reason in ConnectionRefusal.allCases { worker.connectionRefused(domain, reason) }
-        for outcome in HandshakeOutcome.allCases { worker.handshake(domain, outcome) }
-        worker.handshake(metrics.noDomain, .full, version: .tls12)
+        for cause in TLSFailure.Cause.allCases { worker.handshakeFailed(domain, cause) }
+        worker.handshakeCompleted(domain, isResumed: false, version: "TLSv1.2")
+        worker.handshakeCompleted(domain, isResumed: true, version: "TLSv1.3")
         for arrival in Arrival.allCases { worker.sessionBegun(domain, arrival) }
         for rule in Refusal.Rule.allCases { worker.refused(domain, rule) }
         for limit in LimitKind.allCases { worker.limitHit(domain, limit) }
-        expected += ConnectionRefusal.allCases.count + HandshakeOutcome.allCases.count + Arrival.allCases.count
+        expected += ConnectionRefusal.allCases.count + TLSFailure.Cause.allCases.count + 4 + Arrival.allCases.count
         expected += Refusal.Rule.allCases.count + LimitKind.allCases.count
 
         let lines = String(decoding: metrics.exposition(), as: UTF8.self).split(separator: "\n")
@@ -86,7 +88,7 @@ struct MetricsTests {
         for _ in 0..<3 { metrics.workers[0].connectionOpened(domain, .tls) }
         metrics.workers[0].connectionClosed(domain, .tls, .idle)
         metrics.workers[1].connectionOpened(domain, .tcp)
-        metrics.workers[1].connectionClosed(domain, .tcp, .peer)
+        metrics.workers[1].connectionClosed(domain, .tcp, .peerClosed)
         #expect(
             samples(metrics, "gatehouse_connections_open") == [
                 #"gatehouse_connections_open{domain="a",transport="tcp"} 0"#,
@@ -173,7 +175,7 @@ struct MetricsTests {
         let metrics = Metrics(workers: 1)
         let domain = metrics.domains(["a"])[0]
         metrics.workers[0].connectionOpened(domain, .tls)
-        metrics.workers[0].handshake(domain, .badClientCertificate)
+        metrics.workers[0].handshakeFailed(domain, .notTLS)
         var seen: [String] = []
         var current: MetricDescription?
         let families = MetricFamily.allCases.map(\.description)
