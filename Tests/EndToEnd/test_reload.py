@@ -330,6 +330,18 @@ class WrongConfigurations(EdgeTest):
             self.assertRegex(log, r"gatehouse\.yaml:\d+:\d+")
             self.assertRegex(out + err, r"gatehouse\.yaml:\d+:\d+")
 
+    def test_start_with_what_is_not_built_says_so(self):
+        good = self.edge.write()
+        core = "    core:\n      kind: pbx"
+        for change in ("    udp:\n      bind:\n        - 127.0.0.1:5099\n",
+                       "    outbound:\n      proxy: sip:far.invalid\n",
+                       "    security:\n      overrides:\n        - to: \"*.invalid\"\n          allow: insecure\n"
+                       "          reason: none\n          until: 2099-01-01\n"):
+            self.assertIn(core, good)
+            status, log, (checked, out, err) = self.start(good.replace(core, change + core))
+            self.assertEqual((status, checked), (1, 1), log + out + err)
+            self.assertRegex(log, r"gatehouse\.yaml:\d+:\d+.*not built")
+
     def test_check_of_a_good_file(self):
         status, out, err = run_command("check", self.edge.config_path)
         self.assertEqual(status, 0, out + err)

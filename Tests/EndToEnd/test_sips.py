@@ -120,7 +120,7 @@ class Boundaries(EdgeTest):
         outside = site.edge.outside
         site.add("refuse.example", "pbx", security={"sips_to_core": "refuse"})
         site.add("refuse-proxy.example", "proxy", ("tcp",), security={"sips_to_core": "refuse"})
-        site.add("plain.example", "pbx", tcp={"bind": [f"{outside}:5060"]}, udp={"bind": [f"{outside}:5060"]})
+        site.add("plain.example", "pbx", tcp={"bind": [f"{outside}:5060"]})
         return site
 
     @each("refuse", "refuse-proxy")
