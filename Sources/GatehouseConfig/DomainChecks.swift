@@ -69,11 +69,10 @@ extension Findings {
             }
             guard let address = target.address else { continue }
             guard binds.isEmpty || binds.contains(where: { $0.endpoint.address.isIPv6 == address.isIPv6 }) else {
+                let family = address.isIPv6 ? "IPv6" : "IPv4"
                 self.fail(
                     domain, key, "there is no core bind of its address family", text: target.description,
-                    cure:
-                        "add a \(target.transport): bind with an \(address.isIPv6 ? "IPv6" : "IPv4") address to core.bind"
-                )
+                    cure: "add a \(target.transport): bind with an \(family) address to core.bind")
                 continue
             }
             guard core.trusted.isEmpty || core.trusted.contains(where: { $0.contains(address) }) else {

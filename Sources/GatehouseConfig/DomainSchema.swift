@@ -93,7 +93,8 @@ extension Schema {
             "bind", Schema.binds.notEmpty, into: \.settings.binds, default: nil, "TLS listeners; domains may share them"
         ),
         .value(
-            "advertise", Kind.text("host", parseAdvertisedHost).orNull, into: \.settings.advertise, default: "`name`",
+            "advertise", Kind.text("host", parseAdvertisedHost).orNull, into: \.settings.advertise,
+            default: "the domain's name",
             "Host in Via, Record-Route and Contact towards the outside; one of the domain's names, or an address"),
         .value(
             "transport_parameter", .choice, into: \.settings.transportParameter, default: "`mirror`",
@@ -229,7 +230,7 @@ extension Schema {
     private static let security = Section<SecuritySettings>([
         .value(
             "protect", .choice, into: \.protect, default: "`sips`",
-            "Which sessions leave over verified TLS alone: those that came as SIPS, also those that came over TLS, or all"
+            "Sessions that leave over verified TLS alone: those that came as SIPS, also those over TLS, or all"
         ),
         .value(
             "untagged", .choice, into: \.untagged, default: "`allow`", "A new leg from the core that carries no tag"),

@@ -45,7 +45,7 @@ enum Schema {
         },
         .value(
             "include", .list(of: Schema.include, named: "paths"), into: \.includes, default: "`[]`",
-            "Files that each hold one more entry of `domains`, their keys at the top level; `*`, `?` and `[a-z]` match, in the order of the names"
+            "Files that each hold one more entry of `domains`, its keys at the top level; `*`, `?`, `[a-z]` match"
         ),
     ])
 

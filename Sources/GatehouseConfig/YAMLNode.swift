@@ -1,5 +1,7 @@
-/// A value of a YAML file with its place. What a scalar means is for the schema to say: nothing is a number, a date or a
-/// boolean by its looks, so `no`, `1.2` and `5:30` are no traps.
+/// A value of a YAML file with its place.
+///
+/// What a scalar means is for the schema to say: nothing is a number, a date or a boolean by its looks, so `no`, `1.2`
+/// and `5:30` are no traps.
 struct YAMLNode: Sendable {
     struct Entry: Sendable {
         var key: String
