@@ -133,6 +133,12 @@ public final class TLSEngine {
         return self.output
     }
 
+    /// Lends the engine a buffer to append ciphertext to, or takes it back: swaps `output` with it. An engine that is lent one
+    /// for each write holds none while it is idle.
+    public func exchangeOutput(with buffer: inout ByteBuffer) {
+        swap(&self.output, &buffer)
+    }
+
     /// Lets go of a used-up input, so that its memory can take the next read.
     private func releaseInput() {
         if self.input.readableBytes == 0 { self.input = ByteBuffer() }
