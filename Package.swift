@@ -28,6 +28,8 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CAres", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+        // System calls that Swift's Glibc module hides.
+        .target(name: "CSocket"),
 
         // Core: values in, values out. The standard library alone.
         .target(name: "SIPMessage", swiftSettings: settings),
@@ -41,7 +43,7 @@ let package = Package(
             name: "GatehouseTLS", dependencies: ["COpenSSL", "SIPMessage", "GatehousePolicy"] + nio,
             swiftSettings: settings),
         .target(
-            name: "GatehouseNet", dependencies: ["CAres", "SIPMessage", "GatehousePolicy", "GatehouseTLS"] + nio,
+            name: "GatehouseNet", dependencies: ["CAres", "CSocket", "SIPMessage", "GatehousePolicy", "GatehouseTLS"] + nio,
             swiftSettings: settings),
         .target(
             name: "GatehouseServer",
