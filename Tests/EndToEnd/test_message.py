@@ -311,3 +311,48 @@ class Headers(StandardTest):
         self.assertEqual(phone.receive().status, 513)
         phone.expect_closed()
         self.fence(self.phone())
+
+
+class URIs(StandardTest):
+    """URI: what a Request-URI may look like (docs/conformance.md §1.2)."""
+
+    domain = "proxy-udp.example"
+
+    @each(*PROXY)
+    def test_URI_01__own_domain_in_any_spelling(self):
+        phone = self.phone()
+        for host in (self.domain.upper(), self.domain + ".", self.domain.title()):
+            message = phone.build("MESSAGE", f"SIP:User@{host}", to="<sip:x@y.invalid>", contact=None)
+            seen, _ = self.through(phone, message)
+            self.assertEqual(seen.uri, f"SIP:User@{host}")
+
+    @each(*PROXY)
+    def test_URI_05__request_uris_pass_octet_identical(self):
+        phone = self.phone()
+        path = phone.register(self.core)[0].values("Path")[0]
+        for uri in ("sip:al%69ce:pa%3ass@far.invalid:5099;x=%41;maddr=192.0.2.1;lr;unknown?Subject=a&b=c",
+                    "sip:a!$&'()*+,;=?/~-_.b@[2001:db8::9]:5061;user=phone", "sips:+1-555;phone-context=x@Far.Invalid"):
+            sent = self.core.request("MESSAGE", uri, self.edge.core_address, contact=None, to="<sip:x@y.invalid>",
+                                     headers=[("Route", path)])
+            got = phone.expect("MESSAGE", call_id=sent.call_id)
+            self.assertEqual(got.uri.split("?")[0], uri.split("?")[0])
+            phone.reply(got, 200)
+            self.core.expect(200, call_id=sent.call_id)
+
+    def test_URI_06__tel_uris(self):
+        phone = self.phone()
+        self.refused(phone, phone.build("MESSAGE", "tel:+15551212", contact=None), 416)
+        message = phone.build("MESSAGE", f"sip:bob@{self.domain}", to="<tel:+15551212>",
+                              from_="<tel:+15551313>;tag=1", contact=None)
+        self.assert_forwarded(message, self.through(phone, message)[0])
+
+    @each("proxy-udp", "pbx-udp")
+    def test_URI_07_URI_09__impossible_uris(self):
+        phone = self.phone()
+        for uri in (f"sip:bob@{self.domain}:0", f"sip:bob@{self.domain}:65536", f"sip:bob@{self.domain}:abc",
+                    f"sip:@{self.domain}", "sip:bob@", "sip:", f"sip:bob@{self.domain}:", "sip:b@[fe80::1%25eth0]",
+                    "sip:b@[2001:db8:::1]", "sip:b@[::1", "sip:b@2001:db8::1"):
+            message = phone.build("MESSAGE", uri, to="<sip:x@y.invalid>", contact=None)
+            phone.send(message)
+            self.assertEqual(phone.receive(what=f"the answer to {uri}").status, 400, uri)
+        self.fence(phone)

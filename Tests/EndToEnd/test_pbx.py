@@ -465,7 +465,7 @@ class Restart(EdgeTest):
         self.edge.start()
 
     @each("pbx-udp", "pbx-tcp", "proxy-udp", "proxy-tcp")
-    def test_PBX_06__the_device_hangs_up_after_a_restart(self):
+    def test_PBX_06_RR_09__the_device_hangs_up_after_a_restart(self):
         phone = self.phone()
         call = establish(phone, self.core, f"sips:bob@{self.domain}")
         self.restart(killed=False)

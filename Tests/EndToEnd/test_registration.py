@@ -157,7 +157,7 @@ class Registration(StandardTest):
             phone.reply(got, 200)
             self.core.expect(200)
 
-    def test_REG_13__what_the_registrar_adds_passes(self):
+    def test_REG_13_REG_14__what_the_registrar_adds_passes(self):
         phone = self.phone()
         phone.request("REGISTER", f"sips:{self.domain}", headers=[("Supported", "path")])
         seen = self.core.expect("REGISTER")

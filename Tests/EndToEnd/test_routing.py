@@ -175,6 +175,42 @@ class Routes(StandardTest):
         call.hang_up()
 
 
+class Forwarding(StandardTest):
+    domain = "proxy-udp.example"
+
+    @each(*PROXY)
+    def test_FWD_02__nothing_else_is_touched(self):
+        phone = self.phone()
+        call = establish(phone, self.core, f"sips:bob@{self.domain}", headers=[
+            ("subject", "  spaces   inside  "), ("X-Odd", ""), ("USER-agent", "u"), ("k", "timer"), ("X-Odd", ",;,")])
+        self.assert_forwarded(call.invite, call.seen)
+        self.assertEqual(self.kept(call.ok), self.kept(call.answer))
+        self.assert_forwarded(call.ack, call.seen_ack)
+        for side in ("caller", "callee"):
+            sent, seen, _ = call.hang_up(side)
+            self.assert_forwarded(sent, seen)
+
+    @each(*PROXY)
+    def test_FWD_03__extensions_pass_unchanged(self):
+        phone = self.phone()
+        call = establish(phone, self.core, f"sips:bob@{self.domain}", headers=[
+            ("Session-Expires", "90;refresher=uac"), ("Identity", "a;info=<https://x/>;alg=ES256"),
+            ("Reason", 'Q.850;cause=16;text="a"')])
+        self.assert_forwarded(call.invite, call.seen)
+        for one, other in ((call.caller, call.callee), (call.callee, call.caller)):
+            for method, headers in (("PRACK", [("RAck", "1 1 INVITE")]), ("UPDATE", [("Session-Expires", "90")]),
+                                    ("INFO", [("Info-Package", "x")]),
+                                    ("REFER", [("Refer-To", "<sip:x@y?Replaces=1>")]),
+                                    ("NOTIFY", [("Event", "refer"), ("Subscription-State", "active")])):
+                sent = one.send(method, headers=headers, body=SDP)
+                seen = other.peer.expect(method, call_id=call.call_id)
+                self.assert_forwarded(sent, seen)
+                answer = other.peer.reply(seen, 200, headers=[("RSeq", "9"), ("Require", "100rel")])
+                ok = one.peer.expect(200, method, call_id=call.call_id)
+                self.assertEqual(self.kept(ok), self.kept(answer))
+        call.hang_up()
+
+
 class RecordRoutes(StandardTest):
     domain = "proxy-udp.example"
 
@@ -338,7 +374,7 @@ class Mirror(EdgeTest):
             self.assertNotIn("transport=tls", text)
         call.hang_up()
 
-    def test_RT_01__aliases_are_own(self):
+    def test_RT_01_URI_01__aliases_are_own(self):
         for name in ("sip.a.example", "x.phones.a.example", "SIP.A.EXAMPLE", "a.example."):
             phone = self.phone()
             message = phone.build("MESSAGE", f"sip:User@{name}", contact=None,

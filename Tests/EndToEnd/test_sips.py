@@ -32,7 +32,7 @@ class Sessions(StandardTest):
         call.hang_up()
 
     @each(*ALL)
-    def test_SIPS_07__the_tag_says_how_the_session_arrived(self):
+    def test_SIPS_07_URI_02__the_tag_says_how_the_session_arrived(self):
         phone = self.phone()
         now = time.time()
         for uri, arrived in ((f"sips:bob@{self.domain}", "sips"), (f"SiPs:bob@{self.domain}", "sips"),
@@ -124,7 +124,7 @@ class Boundaries(EdgeTest):
         return site
 
     @each("refuse", "refuse-proxy")
-    def test_SIPS_08__refuse(self):
+    def test_SIPS_08_SIPS_21__refuse(self):
         phone = self.phone()
         for method in ("INVITE", "MESSAGE", "REGISTER", "SUBSCRIBE"):
             uri = f"sips:{self.domain}" if method == "REGISTER" else f"sips:bob@{self.domain}"

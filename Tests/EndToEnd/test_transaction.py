@@ -421,7 +421,7 @@ class Scaled(EdgeTest):
         phone.expect(200)
 
     @each("proxy-udp", "pbx-tcp")
-    def test_TXN_15__a_request_without_answer_gets_none(self):
+    def test_TXN_15_TXN_16__a_request_without_answer_gets_none(self):
         phone = self.phone()
         message = phone.request("MESSAGE", f"sip:bob@{self.domain}", contact=None)
         seen = self.core.expect("MESSAGE")
@@ -525,7 +525,7 @@ class DeadCores(EdgeTest):
         return site
 
     @each(*ALL)
-    def test_LOC_18__the_next_target_takes_over(self):
+    def test_LOC_18_LOC_20__the_next_target_takes_over(self):
         phone = self.phone()
         invite = phone.invite()
         seen = self.core.expect("INVITE", seconds=8)
@@ -534,7 +534,7 @@ class DeadCores(EdgeTest):
         phone.send(phone.ack_failure(invite, phone.expect(486)))
 
     @each(*ALL)
-    def test_TXN_31__no_target_is_left(self):
+    def test_TXN_31_RESP_06__no_target_is_left(self):
         self.domain = "none-" + self.domain
         phone = self.phone()
         invite = phone.invite()
