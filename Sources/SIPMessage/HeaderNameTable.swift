@@ -24,13 +24,13 @@ struct HeaderNameTable: Sendable {
     private static var longName: HeaderName { .pChargingFunctionAddresses }
 
     /// Open addressing; an entry with an empty key is free.
-    private var entries: InlineArray<256, Entry>
+    private var entries: ContiguousArray<Entry>
 
     static let shared = HeaderNameTable()
 
     private init() {
         let free = Entry(key: Key(first: 0, second: 0, third: 0), name: .other)
-        self.entries = InlineArray(repeating: free)
+        self.entries = ContiguousArray(repeating: free, count: 256)
         for name in HeaderName.allCases where name != .other && name != .gatehouse && name != Self.longName {
             self.insert(name, name.text)
             if let compact = name.compactText { self.insert(name, compact) }

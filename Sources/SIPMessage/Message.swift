@@ -2,7 +2,7 @@
 ///
 /// A message is made by ``Parser``, ``Framer`` or ``init(_:limits:)``, which check its lines, not its values:
 /// ``checkSyntax(_:)`` is the gate. The parts that routing needs are parsed once; where one is missing or malformed it is
-/// nil, and the gate says so.
+/// nil, and the gate says so. A copy of a message is a reference to the same bytes.
 public struct Message: Sendable {
     public enum StartLine: Hashable, Sendable {
         case request(Method)
@@ -10,80 +10,44 @@ public struct Message: Sendable {
         case response(status: Int)
     }
 
-    /// Exactly this message: what a datagram carried beyond Content-Length is cut.
-    public let bytes: [UInt8]
-    public let startLine: StartLine
-    /// A request's method as written; empty for a response.
-    public let methodRange: ByteRange
-    /// Empty for a response.
-    public let requestURI: ByteRange
-    /// A response's reason phrase, perhaps empty; empty for a request.
-    public let reasonRange: ByteRange
-    /// In their order.
-    public let fields: ContiguousArray<HeaderField>
-    /// The first byte of the body.
-    public let headerSectionEnd: Int
-
-    /// The Request-URI in its parts; nil for a response, or where it is malformed.
-    public let uri: URI?
-    public let topVia: Via?
-    public let from: NameAddr?
-    public let to: NameAddr?
-    /// Case matters (RFC 3261 §20.8).
-    public let callID: ByteRange?
-    public let cseq: CSeq?
-    /// 0 to 255; nil where it is absent or malformed.
-    public let maxForwards: Int?
-    /// As written; nil where it is absent.
-    public let contentLength: Int?
-
-    let index: HeaderIndex
-    let startLineEnd: Int
-    /// See ``Head/isRagged``: true only in the message of a fault.
-    let isRagged: Bool
+    @usableFromInline let storage: MessageStorage
 
     init(_ bytes: [UInt8], _ head: consuming Head) {
-        let isRequest = if case .request = head.startLine { true } else { false }
-        let none = ByteRange(0, 0)
-        self.startLine = head.startLine
-        self.methodRange = isRequest ? head.firstPart : none
-        self.requestURI = isRequest ? head.secondPart : none
-        self.reasonRange = isRequest ? none : head.thirdPart
-        self.headerSectionEnd = head.end
-        self.startLineEnd = head.startLineEnd
-        self.contentLength = head.contentLength
-        self.isRagged = head.isRagged
-        self.index = head.index
-        self.fields = head.fields
-        self.bytes = bytes
-
-        let span = bytes.span
-        let fields = self.fields
-        let index = self.index
-        func value(_ name: HeaderName) -> ByteRange? {
-            index.first(name, in: fields)?.value
-        }
-        self.uri = isRequest ? try? URI.parse(span, head.secondPart.start, head.secondPart.end) : nil
-        if let via = value(.via) {
-            var position = via.start
-            self.topVia = try? Via.parse(span, &position, via.end)
-        } else {
-            self.topVia = nil
-        }
-        self.from = value(.from).flatMap { wholeNameAddr(span, $0) }
-        self.to = value(.to).flatMap { wholeNameAddr(span, $0) }
-        self.callID = value(.callID).flatMap { isCallID(span, $0) ? $0 : nil }
-        self.cseq = value(.cseq).flatMap { try? CSeq.parse(span, $0) }
-        self.maxForwards = value(.maxForwards).flatMap { decimalNumber(span, $0, limit: 255) }
+        self.storage = MessageStorage(bytes, head)
     }
 }
 
-/// The one address that fills `range`; nil where it is malformed or another follows it.
-@inline(__always)
-private func wholeNameAddr(_ span: Span<UInt8>, _ range: ByteRange) -> NameAddr? {
-    var position = range.start
-    guard let value = try? NameAddr.parse(span, &position, range.end), position == range.end else { return nil }
-    return value
+extension Message {
+    /// Exactly this message: what a datagram carried beyond Content-Length is cut.
+    @inlinable public var bytes: [UInt8] { self.storage.bytes }
+    @inlinable public var startLine: StartLine { self.storage.startLine }
+    /// A request's method as written; empty for a response.
+    @inlinable public var methodRange: ByteRange { self.storage.methodRange }
+    /// Empty for a response.
+    @inlinable public var requestURI: ByteRange { self.storage.requestURI }
+    /// A response's reason phrase, perhaps empty; empty for a request.
+    @inlinable public var reasonRange: ByteRange { self.storage.reasonRange }
+    /// All rows in their order.
+    @inlinable public var fields: ContiguousArray<HeaderField> { self.storage.fields }
+    /// The first byte of the body.
+    @inlinable public var headerSectionEnd: Int { self.storage.headerSectionEnd }
+
+    /// The Request-URI in its parts; nil for a response, or where it is malformed.
+    @inlinable public var uri: URI? { self.storage.uri }
+    @inlinable public var topVia: Via? { self.storage.topVia }
+    @inlinable public var from: NameAddr? { self.storage.from }
+    @inlinable public var to: NameAddr? { self.storage.to }
+    /// Case matters (RFC 3261 §20.8).
+    @inlinable public var callID: ByteRange? { self.storage.callID.range }
+    @inlinable public var cseq: CSeq? { self.storage.cseq }
+    /// 0 to 255; nil where it is absent or malformed.
+    @inlinable public var maxForwards: Int? { self.storage.maxForwards }
+    /// As written; nil where it is absent.
+    @inlinable public var contentLength: Int? { self.storage.contentLength }
+
+    var index: HeaderIndex { self.storage.index }
+    var startLineEnd: Int { self.storage.startLineEnd }
+    var isRagged: Bool { self.storage.isRagged }
 }
 
 extension Message {

@@ -23,7 +23,7 @@ public struct MessageEditor: ~Copyable {
         }
     }
 
-    private let message: Message
+    let message: Message
     private var edits: [Edit] = []
     /// All bytes that the edits put in.
     private var text: [UInt8] = []

@@ -36,9 +36,9 @@ struct ReceivedMark {
 
 extension MessageEditor {
     /// Writes the true source into the top Via; nothing where that is malformed. An IPv6 address goes without brackets.
-    public mutating func markReceived(from source: Endpoint, in message: Message) {
-        guard let via = message.topVia else { return }
-        for splice in ReceivedMark(via, in: message.bytes, source: source).splices {
+    public mutating func markReceived(from source: Endpoint) {
+        guard let via = self.message.topVia else { return }
+        for splice in ReceivedMark(via, in: self.message.bytes, source: source).splices {
             self.replace(splice.range, with: splice.text)
         }
     }
