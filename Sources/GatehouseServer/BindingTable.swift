@@ -1,0 +1,102 @@
+import Synchronization
+
+internal import GatehousePolicy
+internal import SIPMessage
+
+/// A registered contact (RFC 3261 §10) and the flow over which its device is reached (RFC 5626).
+struct Binding: Sendable {
+    var domain: DomainKey
+    var aor: BindingKey
+    var flow: FlowReference
+    /// The device's own Contact URI.
+    var contact: [UInt8]
+    /// The tag of the registration: the arrival facts stay with the binding.
+    var session: Session
+    /// Nanoseconds of the worker's clock.
+    var deadline: UInt64
+}
+
+/// The bindings of all domains, shared by the workers: one of the few shared things (docs/architecture.md).
+///
+/// A shard's lock is held for one look-up and never across a call. The number of bindings is bounded (`edge.limits.bindings`).
+final class BindingTable: Sendable {
+    private typealias Shard = [BindingKey: Binding]
+
+    private let shards: [ShardBox]
+    private let count = Atomic<Int>(0)
+    private let limit: Atomic<Int>
+
+    private final class ShardBox: Sendable {
+        let shard = Mutex([BindingKey: Binding]())
+    }
+
+    init(limit: Int) {
+        self.limit = Atomic(limit)
+        self.shards = (0..<64).map { _ in ShardBox() }
+    }
+
+    func setLimit(_ limit: Int) {
+        self.limit.store(limit, ordering: .relaxed)
+    }
+
+    var bindingCount: Int { self.count.load(ordering: .relaxed) }
+
+    private func shard(of key: BindingKey) -> ShardBox {
+        self.shards[Int(truncatingIfNeeded: key.low & 63)]
+    }
+
+    /// The binding of this name that has not expired.
+    func binding(_ key: BindingKey, now: UInt64) -> Binding? {
+        self.shard(of: key).shard.withLock { shard in
+            guard let binding = shard[key], binding.deadline > now else { return nil }
+            return binding
+        }
+    }
+
+    /// Makes or refreshes a binding. False where the table is full and the binding is new.
+    func set(_ binding: Binding, for key: BindingKey) -> Bool {
+        self.shard(of: key).shard.withLock { shard in
+            if shard[key] == nil {
+                guard self.count.load(ordering: .relaxed) < self.limit.load(ordering: .relaxed) else { return false }
+                self.count.wrappingAdd(1, ordering: .relaxed)
+            }
+            shard[key] = binding
+            return true
+        }
+    }
+
+    /// Ends a binding. True if there was one.
+    @discardableResult
+    func remove(_ key: BindingKey) -> Bool {
+        self.shard(of: key).shard.withLock { shard in
+            guard shard.removeValue(forKey: key) != nil else { return false }
+            self.count.wrappingSubtract(1, ordering: .relaxed)
+            return true
+        }
+    }
+
+    /// Ends every binding whose time is over; returns how many. Called from a slow timer, a shard at a time.
+    func removeExpired(now: UInt64) -> Int {
+        var removed = 0
+        for box in self.shards {
+            removed += box.shard.withLock { shard in
+                let before = shard.count
+                shard = shard.filter { $0.value.deadline > now }
+                return before - shard.count
+            }
+        }
+        self.count.wrappingSubtract(removed, ordering: .relaxed)
+        return removed
+    }
+
+    /// A copy of the bindings, for the admin endpoint; at most `limit` of them.
+    func list(limit: Int) -> [(key: BindingKey, binding: Binding)] {
+        var list: [(key: BindingKey, binding: Binding)] = []
+        for box in self.shards where list.count < limit {
+            box.shard.withLock { shard in
+                for (key, binding) in shard.prefix(limit - list.count) { list.append((key, binding)) }
+            }
+        }
+        return list
+    }
+}
