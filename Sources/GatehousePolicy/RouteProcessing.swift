@@ -1,0 +1,226 @@
+public import SIPMessage
+
+/// What the host of a URI is to the edge.
+public enum HostStanding: Equatable, Sendable {
+    /// A name or alias of the domain that the request's connection belongs to.
+    case domain
+    /// A name or alias of another served domain.
+    case otherDomain
+    /// An address or advertised name of the edge itself.
+    case edge
+    case foreign
+}
+
+/// What the user part of a URI is to the edge.
+public enum UserToken: Equatable, Sendable {
+    /// An ordinary user, or none.
+    case none
+    /// The form of a token, but no edge with our secret made it.
+    case altered
+    case token(Token)
+}
+
+/// Answers what only the rim knows of a URI: whose host it is, and what its token stands for.
+public protocol URIKnowledge {
+    func standing(of uri: URI, in bytes: [UInt8]) -> HostStanding
+    func token(of uri: URI, in bytes: [UInt8]) -> UserToken
+}
+
+/// Where a request from outside goes (RFC 3261 §16.3 to §16.6).
+public struct OutsideRoute: Equatable, Sendable {
+    public enum Destination: Equatable, Sendable {
+        /// One of the domain's core targets.
+        case core
+        /// Within a dialog of a `pbx` core: the core server that the token names.
+        case dialog(Token.Core)
+        /// Within a dialog of a `proxy` core: the core's own Route value at the top.
+        case nextRoute(URI)
+        /// Within a dialog of a `proxy` core: the Request-URI.
+        case remoteTarget
+        /// The edge itself.
+        case edge
+    }
+
+    public var destination: Destination
+    /// Route values of ours, to be removed from the top.
+    public var ownRoutes: Int
+    /// What the dialog's token remembers; nil outside a dialog of ours.
+    public var session: Session?
+    /// The flow that the dialog's token names.
+    public var flow: FlowReference?
+    public var requestURI: URI
+}
+
+/// Where a request from the core goes.
+public struct CoreRoute: Equatable, Sendable {
+    public enum Destination: Equatable, Sendable {
+        /// To a device of a `pbx` core, in a dialog.
+        case device(Token.Device)
+        /// To a registered contact of a `pbx` core.
+        case binding(DomainKey, BindingKey)
+        /// Along a Record-Route or Path value of ours.
+        case flow(Token.Route, isPath: Bool)
+        /// The edge itself.
+        case edge
+        /// Anywhere else: a next hop that must be located.
+        case elsewhere
+    }
+
+    public var destination: Destination
+    public var ownRoutes: Int
+    public var session: Session?
+    public var requestURI: URI
+}
+
+/// Reads Request-URI and Route of a request: removes what is ours, refuses what has no business here.
+public enum RouteProcessing {
+    /// A request over a connection of `domain` (RFC 3261 §16.4; SEC-01, RT-01, RT-02, RT-08, REG-17, VAL-09).
+    public static func fromOutside(
+        _ message: Message, domain: DomainKey, isSecure: Bool, knowledge: borrowing some URIKnowledge
+    ) throws(Refusal) -> OutsideRoute {
+        let uri = try self.requestURI(of: message)
+        if uri.scheme == .sips, !isSecure { throw Refusal(403, .sipsOnPlain) }
+        let top = try self.ownRoutes(of: message, domain: domain, knowledge: knowledge)
+        var route = OutsideRoute(
+            destination: .core, ownRoutes: top.count, session: top.token?.session, flow: top.token?.flow,
+            requestURI: uri)
+        switch knowledge.token(of: uri, in: message.bytes) {
+        case .altered:
+            throw Refusal(404, .alteredToken)
+        case .token(.core(let core)):
+            guard core.domain == domain else { throw Refusal(403, .otherDomain) }
+            guard top.next == nil else { throw Refusal(403, .foreignRoute) }
+            route.destination = .dialog(core)
+            route.session = core.session
+            return route
+        case .token:
+            throw Refusal(404, .unknownToken)
+        case .none:
+            break
+        }
+        if let next = top.next {
+            // A Route that leads elsewhere counts only in a dialog that we record-routed ourselves.
+            guard top.token != nil else { throw Refusal(403, .foreignRoute) }
+            route.destination = .nextRoute(next)
+            return route
+        }
+        if top.token != nil {
+            route.destination = .remoteTarget
+            return route
+        }
+        switch knowledge.standing(of: uri, in: message.bytes) {
+        case .domain:
+            if uri.user == nil, message.method != .register {
+                guard message.method == .options else { throw Refusal(404, .notHere) }
+                route.destination = .edge
+            }
+        case .edge:
+            guard uri.user == nil else { throw Refusal(403, .unservedDomain) }
+            guard message.method == .options else { throw Refusal(404, .notHere) }
+            route.destination = .edge
+        case .otherDomain:
+            throw Refusal(403, .otherDomain)
+        case .foreign:
+            throw Refusal(403, .unservedDomain)
+        }
+        return route
+    }
+
+    /// A request from a trusted core address.
+    public static func fromCore(
+        _ message: Message, knowledge: borrowing some URIKnowledge
+    ) throws(Refusal) -> CoreRoute {
+        let uri = try self.requestURI(of: message)
+        let top = try self.ownRoutes(of: message, domain: nil, knowledge: knowledge)
+        var route = CoreRoute(
+            destination: .elsewhere, ownRoutes: top.count, session: top.token?.session, requestURI: uri)
+        if let token = top.token {
+            route.destination = .flow(token, isPath: top.isPath)
+            return route
+        }
+        switch knowledge.token(of: uri, in: message.bytes) {
+        case .altered:
+            throw Refusal(404, .alteredToken)
+        case .token(.device(let device)):
+            route.destination = .device(device)
+            route.session = device.session
+        case .token(.binding(let domain, let key)):
+            route.destination = .binding(domain, key)
+        case .token(.core), .token(.route), .token(.path):
+            throw Refusal(404, .unknownToken)
+        case .none:
+            if uri.user == nil, top.next == nil, knowledge.standing(of: uri, in: message.bytes) == .edge {
+                guard message.method == .options else { throw Refusal(404, .notHere) }
+                route.destination = .edge
+            }
+        }
+        return route
+    }
+
+    private static func requestURI(of message: Message) throws(Refusal) -> URI {
+        do {
+            let uri = try URI.parse(message.bytes, message.requestURI)
+            guard uri.scheme == .sip || uri.scheme == .sips else { throw Refusal(416, .scheme) }
+            return uri
+        } catch let refusal as Refusal {
+            throw refusal
+        } catch {
+            throw Refusal(400, .syntax)
+        }
+    }
+
+    private struct OwnRoutes {
+        /// Values of ours at the top; two at the most, as a double Record-Route leaves them (RFC 5658 §5).
+        var count = 0
+        var token: Token.Route?
+        var isPath = false
+        /// The first value that is not ours.
+        var next: URI?
+    }
+
+    private static func ownRoutes(
+        of message: Message, domain: DomainKey?, knowledge: borrowing some URIKnowledge
+    ) throws(Refusal) -> OwnRoutes {
+        var own = OwnRoutes()
+        guard message.first(.route) != nil else { return own }
+        for value in message.values(of: .route) {
+            guard let uri = (try? NameAddr.parse(message.bytes, value))?.uri else { throw Refusal(400, .syntax) }
+            guard own.count < 2 else {
+                own.next = uri
+                break
+            }
+            switch knowledge.token(of: uri, in: message.bytes) {
+            case .altered:
+                throw Refusal(403, .alteredToken)
+            case .token(.route(let route)):
+                guard domain == nil || route.domain == domain else { throw Refusal(403, .otherDomain) }
+                // The second value of a pair carries the same token; another one belongs to another passage through us.
+                if let first = own.token, first != route {
+                    own.next = uri
+                    return own
+                }
+                own.token = route
+                own.count += 1
+            case .token(.path(let route)):
+                guard domain == nil else { throw Refusal(403, .foreignRoute) }
+                guard own.token == nil else {
+                    own.next = uri
+                    return own
+                }
+                own.token = route
+                own.isPath = true
+                own.count += 1
+            case .token:
+                throw Refusal(403, .alteredToken)
+            case .none:
+                let standing = knowledge.standing(of: uri, in: message.bytes)
+                guard own.token == nil, standing == .edge || standing == .domain else {
+                    own.next = uri
+                    return own
+                }
+                own.count += 1
+            }
+        }
+        return own
+    }
+}
