@@ -14,14 +14,14 @@ final class DomainRuntime: Sendable {
     /// For each target, the index of the same server over TCP, where there is one (MTU rule, RFC 3261 §18.1.1).
     let streamTwins: [Int?]
     let counters: DomainCounters
-    /// The domain's place in the metrics' tables; it keeps it across reloads.
-    let metricsIndex: Int
+    /// Keeps its counts across reloads.
+    let metrics: DomainMetrics
 
     var isPBX: Bool { self.configuration.core.kind == .pbx }
     var limits: DomainLimits { self.configuration.limits }
 
     init(
-        _ configuration: DomainConfiguration, targets: [TargetRuntime], counters: DomainCounters, metricsIndex: Int
+        _ configuration: DomainConfiguration, targets: [TargetRuntime], counters: DomainCounters, metrics: DomainMetrics
     ) {
         self.key = DomainKey(name: configuration.name)
         self.configuration = configuration
@@ -35,7 +35,7 @@ final class DomainRuntime: Sendable {
             }
         }
         self.counters = counters
-        self.metricsIndex = metricsIndex
+        self.metrics = metrics
     }
 }
 

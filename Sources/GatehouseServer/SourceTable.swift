@@ -5,6 +5,8 @@ internal import SIPMessage
 /// What one remote address holds of a domain: its connections now and its requests this second.
 final class Source: Sendable {
     let requests = RateMeter()
+    /// The 503s that requests over the rate got.
+    let refusals = RateMeter()
     fileprivate let connections = Atomic<Int>(0)
 }
 

@@ -1,0 +1,305 @@
+internal import GatehouseNet
+internal import GatehousePolicy
+internal import SIPMessage
+internal import SIPTransaction
+
+// A request from the core, on its way to a device.
+
+/// The way to a device.
+struct DeviceHop {
+    var flow: StreamFlow
+    var state: FlowState
+    var contact: [UInt8]?
+    var routes: [[UInt8]]
+    var ownRoutes: Int
+}
+
+extension Worker {
+    /// - Parameter isHandedOver: another worker received the request and found that the device's connection is here.
+    func receiveRequest(_ message: Message, fromCore origin: WorkerMessage.Origin, isHandedOver: Bool) {
+        let route: CoreRoute
+        do throws(Refusal) {
+            if !isHandedOver, let fault = message.checkSyntax(self.messageLimits) {
+                return self.refuse(fault, origin: origin, domain: nil)
+            }
+            route = try RouteProcessing.fromCore(message, knowledge: self)
+        } catch {
+            return self.refuseFromCore(error, message, origin: origin)
+        }
+        // The transaction lives where the device's connection does, so that all that follows stays on one loop.
+        if !isHandedOver, let owner = self.owner(of: route), owner != self.index,
+            let mailbox = self.mailbox(of: owner)
+        {
+            if !mailbox.post(.request(message, origin)) { self.metrics.datagramDropped(.queueFull) }
+            return
+        }
+        if let newest = self.newOwner(of: route), let mailbox = self.mailbox(of: newest) {
+            if !mailbox.post(.request(message, origin)) { self.metrics.datagramDropped(.queueFull) }
+            return
+        }
+        guard let key = self.shared.matcher.key(of: message) else {
+            return self.refuseFromCore(Refusal(400, .syntax), message, origin: origin)
+        }
+        switch message.method {
+        case .ack:
+            if let transaction = self.serverTransactions[key], transaction.receivedACK() { return }
+            if self.ownTags.isOwn(message) { return }
+            self.forwardACK(message, route, fromCore: origin)
+        case .cancel:
+            self.receiveCancel(message, origin: origin, domain: nil, direction: .out)
+        case .invite, .bye, .register, .options, .subscribe, .notify, .publish, .info, .refer, .message, .update,
+            .prack, .other:
+            if let transaction = self.serverTransactions[key] { return transaction.receivedRetransmission() }
+            self.begin(message, key, route, fromCore: origin)
+        }
+    }
+
+    private func begin(
+        _ message: Message, _ key: TransactionKey, _ route: CoreRoute, fromCore origin: WorkerMessage.Origin
+    ) {
+        let domain = self.domain(of: route)
+        do throws(Refusal) {
+            if let fault = proxyValidation(of: message) {
+                return self.refuse(fault, message, origin: origin, domain: domain)
+            }
+            let digest = self.shared.matcher.loopDigest(of: message)
+            if self.shared.matcher.isLooped(message, digest: digest) { throw Refusal(482, .loop) }
+            let tag = try self.tag(of: message)
+            if route.destination == .edge { return self.answerOptions(message, origin: origin, domain: domain) }
+            let hop = try self.deviceHop(for: route)
+            guard let domain = hop.state.domain(in: self.snapshot) else { throw Refusal(480, .flowGone) }
+            self.metrics.requestReceived(domain.metrics, .out, message.method)
+            try self.admit(message, domain)
+            let passage = try self.passage(of: message, route, hop, tag, domain, origin)
+            let call = try self.beginCall(message, domain)
+            let transaction = ServerTransaction(
+                worker: self, key: key, request: message, origin: origin, passage: passage)
+            transaction.call = call
+            transaction.loop = digest
+            self.add(transaction)
+            self.sendToDevice(hop, of: transaction)
+        } catch {
+            self.refuse(error, message, origin: origin, domain: domain)
+        }
+    }
+
+    private func sendToDevice(_ hop: DeviceHop, of transaction: ServerTransaction) {
+        let branch = self.nextBranch(loop: transaction.loop)
+        let passage = transaction.passage
+        guard let number = transaction.responses.openBranch() else { return }
+        guard
+            let bytes = try? self.deviceRequest(
+                transaction.request, passage, ownRoutes: hop.ownRoutes, contact: hop.contact, routes: hop.routes,
+                source: transaction.origin.source, transport: hop.state.transport, sentBy: hop.state.sentBy(passage.domain),
+                branch: branch)
+        else {
+            transaction.branches.append(.unsent(self, branch, transaction, number))
+            let verdict = transaction.responses.transportFailed(number, hasAlternative: false)
+            return self.carryOut(verdict, of: transaction, branch: nil, response: nil)
+        }
+        let client = ClientTransaction(
+            worker: self, branch: branch, request: bytes, isInvite: transaction.isInvite, leg: .flow(hop.state.id),
+            remote: hop.state.remote, transport: hop.state.transport, target: nil,
+            sentBy: hop.state.sentBy(passage.domain), parent: transaction, number: number)
+        transaction.branches.append(client)
+        self.add(client)
+        client.start()
+    }
+
+    private func forwardACK(_ message: Message, _ route: CoreRoute, fromCore origin: WorkerMessage.Origin) {
+        guard message.maxForwards != 0, let hop = try? self.deviceHop(for: route),
+            let domain = hop.state.domain(in: self.snapshot),
+            let passage = try? self.passage(of: message, route, hop, nil, domain, origin),
+            let bytes = try? self.deviceRequest(
+                message, passage, ownRoutes: hop.ownRoutes, contact: hop.contact, routes: hop.routes,
+                source: origin.source, transport: hop.state.transport, sentBy: hop.state.sentBy(domain),
+                branch: self.nextBranch(loop: self.shared.matcher.loopDigest(of: message)))
+        else { return }
+        self.send(bytes, by: .flow(hop.state.id))
+    }
+
+    // MARK: Where it goes
+
+    /// The worker that owns the device's connection.
+    private func owner(of route: CoreRoute) -> UInt16? {
+        switch route.destination {
+        case .device(let device):
+            if let flow = device.flow, flow.boot == self.shared.boot { return flow.worker }
+            return device.binding.flatMap { self.shared.bindings.binding($0, now: self.now)?.flow.worker }
+        case .binding(_, let key):
+            return self.shared.bindings.binding(key, now: self.now)?.flow.worker
+        case .flow(let token, _):
+            guard let flow = token.flow, flow.boot == self.shared.boot else { return nil }
+            return flow.worker
+        case .edge, .elsewhere:
+            return nil
+        }
+    }
+
+    /// The other worker to which the device has moved that a dialog's token looks for here.
+    private func newOwner(of route: CoreRoute) -> UInt16? {
+        guard case .device(let device) = route.destination, self.flow(device.flow) == nil, let key = device.binding,
+            let worker = self.shared.bindings.binding(key, now: self.now)?.flow.worker, worker != self.index
+        else { return nil }
+        return worker
+    }
+
+    private func domain(of route: CoreRoute) -> DomainRuntime? {
+        switch route.destination {
+        case .device(let device): self.snapshot.domain(device.domain)
+        case .binding(let key, _): self.snapshot.domain(key)
+        case .flow(let token, _): self.snapshot.domain(token.domain)
+        case .edge, .elsewhere: nil
+        }
+    }
+
+    /// The device's connection. What was learnt over a connection is reached over it alone (PBX-11, REG-06): no look-up, no
+    /// new connection.
+    private func deviceHop(for route: CoreRoute) throws(Refusal) -> DeviceHop {
+        switch route.destination {
+        case .device(let device):
+            if let (flow, state) = self.flow(device.flow) {
+                return DeviceHop(
+                    flow: flow, state: state, contact: device.contact, routes: device.routes,
+                    ownRoutes: route.ownRoutes)
+            }
+            guard let key = device.binding, let binding = self.shared.bindings.binding(key, now: self.now),
+                let (flow, state) = self.flow(binding.flow)
+            else { throw Refusal(480, .flowGone, warning: "the device's connection is gone") }
+            return DeviceHop(
+                flow: flow, state: state, contact: device.contact, routes: device.routes, ownRoutes: route.ownRoutes)
+        case .binding(_, let key):
+            guard let binding = self.shared.bindings.binding(key, now: self.now) else {
+                throw Refusal(404, .unknownBinding)
+            }
+            guard let (flow, state) = self.flow(binding.flow) else {
+                throw Refusal(480, .flowGone, warning: "the device's connection is gone")
+            }
+            return DeviceHop(
+                flow: flow, state: state, contact: binding.contact, routes: [], ownRoutes: route.ownRoutes)
+        case .flow(let token, let isPath):
+            guard let (flow, state) = self.flow(token.flow) else {
+                throw Refusal(isPath ? 430 : 480, .flowGone, warning: "the device's connection is gone")
+            }
+            return DeviceHop(flow: flow, state: state, contact: nil, routes: [], ownRoutes: route.ownRoutes)
+        case .edge:
+            throw Refusal(404, .notHere)
+        case .elsewhere:
+            throw Refusal(
+                480, .outboundNotBuilt,
+                warning: "no registered device: calls to other domains need outbound routing, which this version lacks")
+        }
+    }
+
+    /// A connection of this worker that a token names.
+    private func flow(_ reference: FlowReference?) -> (StreamFlow, FlowState)? {
+        guard let reference, reference.boot == self.shared.boot, reference.worker == self.index,
+            let flow = self.flows[reference.number], let state = flow.userData as? FlowState, state.side == .outside,
+            flow.isUsable
+        else { return nil }
+        return (flow, state)
+    }
+
+    /// The session that the core's copy of our tag names.
+    private func tag(of message: Message) throws(Refusal) -> SessionTag? {
+        var found: SessionTag?
+        for field in message.fields where field.name == .gatehouse {
+            guard field.nameRange.equalsIgnoringCase(SessionTag.name, in: message.bytes) else { continue }
+            guard found == nil else { throw Refusal(403, .doubledTag) }
+            do throws(SessionTag.Fault) {
+                found = try SessionTag.read(message.bytes, field.value, now: self.wallClock) { code, text in
+                    self.cipher.verifies(mac: code, of: text)
+                }
+            } catch {
+                throw Refusal(403, error == .expired ? .expiredTag : .forgedTag)
+            }
+        }
+        return found
+    }
+
+    private func passage(
+        of message: Message, _ route: CoreRoute, _ hop: DeviceHop, _ tag: SessionTag?, _ domain: DomainRuntime,
+        _ origin: WorkerMessage.Origin
+    ) throws(Refusal) -> Passage {
+        let session: Session
+        if let known = route.session, !route.isPath {
+            session = known
+        } else if let tag {
+            session = tag.session
+        } else {
+            guard domain.configuration.security.untagged == .allow else {
+                throw Refusal(403, .untagged, warning: "a leg without a session tag is refused for this domain")
+            }
+            session = self.newSession(
+                route.requestURI.scheme == .sips || hop.contact.map(Self.isSIPS) == true ? .sips : .plain)
+        }
+        let protect = domain.configuration.security.protect
+        let mustBeSecure =
+            session.arrival == .sips || route.requestURI.scheme == .sips || hop.contact.map(Self.isSIPS) == true
+            || (protect == .tls && session.arrival == .tls) || protect == .all
+        if mustBeSecure, hop.state.transport != .tls {
+            guard route.requestURI.scheme == .sips || session.arrival == .sips else {
+                throw Refusal(403, .noSecureWay, warning: "insecure leg refused: the device's connection is not TLS")
+            }
+            throw .sipsNotAllowed
+        }
+        let core = self.coreTarget(of: message, origin, domain)
+        return Passage(
+            direction: .toOutside, domain: domain, session: session, flow: hop.state.reference,
+            binding: route.binding, outsidePort: hop.state.local.port,
+            isOutsideSecure: hop.state.transport == .tls, mirrorsTransport: hop.wroteTransportTLS(message),
+            coreBind: self.bind(of: origin, core.transport), coreTransport: core.transport, coreTarget: core.endpoint,
+            registration: nil)
+    }
+
+    private static func isSIPS(_ uri: [UInt8]) -> Bool {
+        uri.prefix(5).elementsEqual("sips:".utf8) { $0 | 0x20 == $1 | 0x20 }
+    }
+
+    /// Where the core server that sent a request is reached in later requests of its dialog: the target that has its
+    /// address, else where the request came from, for which TCP needs the port that its Via names.
+    private func coreTarget(
+        of message: Message, _ origin: WorkerMessage.Origin, _ domain: DomainRuntime
+    ) -> (transport: Transport, endpoint: Endpoint) {
+        if origin.transport == .udp { return (.udp, origin.source) }
+        for target in domain.targets where target.key.transport == .tcp {
+            if let address = target.addresses.first(where: { $0.address == origin.source.address }) {
+                return (.tcp, address)
+            }
+        }
+        let port = message.topVia?.sentByPort ?? Transport.tcp.defaultPort
+        return (.tcp, Endpoint(address: origin.source.address, port: port))
+    }
+
+    /// The core bind that a request from the core came to, as its index.
+    private func bind(of origin: WorkerMessage.Origin, _ transport: Transport) -> Int {
+        if case .datagram(let socket, _) = origin.leg { return socket }
+        return self.coreBinds.entries.firstIndex { $0.transport == transport && $0.endpoint == origin.local }
+            ?? self.coreBinds.index(for: transport, isIPv6: origin.source.address.isIPv6) ?? 0
+    }
+}
+
+extension CoreRoute {
+    var isPath: Bool {
+        if case .flow(_, let isPath) = self.destination { return isPath }
+        return false
+    }
+
+    var binding: BindingKey? {
+        switch self.destination {
+        case .device(let device): device.binding
+        case .binding(_, let key): key
+        case .flow, .edge, .elsewhere: nil
+        }
+    }
+}
+
+extension DeviceHop {
+    /// Whether the device wrote `transport=tls` into the URI by which it is reached (RR-03).
+    func wroteTransportTLS(_ message: Message) -> Bool {
+        guard self.state.transport == .tls else { return false }
+        let bytes = self.contact ?? message.requestURI.bytes(in: message.bytes)
+        guard let uri = try? URI.parse(bytes, ByteRange(0, bytes.count)) else { return false }
+        return uri.scheme == .sip && uri.transport(in: bytes) == .tls
+    }
+}

@@ -1,0 +1,92 @@
+internal import GatehouseNet
+internal import GatehousePolicy
+internal import GatehouseTLS
+internal import SIPMessage
+
+/// What a worker knows of one of its connections, beside the connection itself.
+final class FlowState {
+    enum Side {
+        /// A device or proxy of the internet.
+        case outside
+        /// The PBX.
+        case core
+    }
+
+    let side: Side
+    let transport: Transport
+    let remote: Endpoint
+    let local: Endpoint
+    /// The name of the flow in tokens.
+    let reference: FlowReference
+    var id: FlowID { FlowID(worker: self.reference.worker, number: self.reference.number) }
+
+    /// The domain of an outside flow as of `generation`; a domain that a reload removed stays in force here.
+    private(set) var domain: DomainRuntime?
+    private var generation: Int
+    let source: Source?
+    /// The parameters of the session tag that describe this connection.
+    let facts: [UInt8]
+    /// The contacts that were registered over this flow.
+    var registered: [Registered] = []
+    /// Requests of this flow that still wait for their final answer, for a peer that will send nothing more.
+    var unanswered = 0
+    var hasInputEnded = false
+
+    struct Registered {
+        var key: BindingKey
+        var contact: [UInt8]
+    }
+
+    /// The most contacts remembered of one flow; a trunk registers one.
+    static let registeredLimit = 64
+
+    init(
+        side: Side, transport: Transport, remote: Endpoint, local: Endpoint, reference: FlowReference,
+        domain: DomainRuntime?, generation: Int, source: Source?, facts: [UInt8]
+    ) {
+        self.side = side
+        self.transport = transport
+        self.remote = remote
+        self.local = local
+        self.reference = reference
+        self.domain = domain
+        self.generation = generation
+        self.source = source
+        self.facts = facts
+    }
+
+    /// The domain in the newest configuration.
+    func domain(in snapshot: Snapshot) -> DomainRuntime? {
+        if self.generation != snapshot.generation, let domain = self.domain {
+            self.generation = snapshot.generation
+            if let newest = snapshot.domain(domain.key) { self.domain = newest }
+        }
+        return self.domain
+    }
+
+    private var ownSentBy: SentBy?
+
+    /// The sent-by of our Via towards the device.
+    func sentBy(_ domain: DomainRuntime) -> SentBy {
+        if let sentBy = self.ownSentBy { return sentBy }
+        let sentBy = SentBy(host: domain.advertise, port: self.local.port)
+        self.ownSentBy = sentBy
+        return sentBy
+    }
+
+    /// The binding that a Contact of this flow belongs to: the same URI, else the flow's only one.
+    func binding(for contact: ArraySlice<UInt8>) -> BindingKey? {
+        if let same = self.registered.first(where: { $0.contact.elementsEqual(contact) }) { return same.key }
+        return self.registered.count == 1 ? self.registered[0].key : nil
+    }
+
+    func remember(_ key: BindingKey, contact: [UInt8]) {
+        self.forget(key)
+        guard self.registered.count < Self.registeredLimit else { return }
+        self.registered.append(Registered(key: key, contact: contact))
+    }
+
+    func forget(_ key: BindingKey) {
+        self.registered.removeAll { $0.key == key }
+    }
+}

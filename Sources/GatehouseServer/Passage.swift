@@ -1,0 +1,50 @@
+internal import GatehouseNet
+internal import GatehousePolicy
+internal import SIPMessage
+
+/// How one request crosses the edge: all that its responses need to be turned back into what the other side expects.
+struct Passage {
+    enum Direction {
+        case toCore
+        case toOutside
+    }
+
+    var direction: Direction
+    var domain: DomainRuntime
+    var session: Session
+    /// The device's flow: where a request towards the core came from, or one towards the outside goes.
+    var flow: FlowReference?
+    /// The registration that the device is found by when that flow is gone.
+    var binding: BindingKey?
+    /// Port of the outside listener, for the URIs that the device sees.
+    var outsidePort: UInt16
+    /// Whether the device's connection is TLS.
+    var isOutsideSecure: Bool
+    /// Whether our URIs towards the device say `transport=tls`, because it wrote that itself (RR-03).
+    var mirrorsTransport: Bool
+    /// The core bind that the core is spoken to by.
+    var coreBind: Int
+    /// Where the core server is reached in later requests of the dialog.
+    var coreTransport: Transport
+    var coreTarget: Endpoint
+    /// Of a REGISTER towards a `pbx` core.
+    var registration: Registration?
+
+    /// Whether URIs that the device sees of us are `sips:`.
+    var isSIPS: Bool { self.session.arrival == .sips }
+}
+
+/// The contacts of a REGISTER, as the device wrote them and as a `pbx` core sees them.
+struct Registration {
+    struct Contact {
+        var uri: [UInt8]
+        var key: BindingKey
+        /// The user part of the URI that the core sees.
+        var token: [UInt8]
+    }
+
+    var aor: BindingKey
+    var contacts: [Contact]
+    /// `Contact: *`.
+    var isWildcard: Bool
+}

@@ -1,0 +1,167 @@
+internal import GatehouseNet
+internal import GatehousePolicy
+internal import SIPMessage
+
+// REGISTER through the edge: with a `pbx` core the edge takes the place of the device's contacts (PBX-07), with a `proxy`
+// core it puts itself into the Path (RFC 3327, RFC 5626 §5.1).
+
+extension Worker {
+    /// The contacts of a REGISTER and the names under which their bindings are kept.
+    func registration(of message: Message, _ domain: DomainRuntime) throws(Refusal) -> Registration {
+        guard let to = message.to else { throw Refusal(400, .syntax) }
+        let aor = self.key("aor", [domain.name, to.uri.userInfo.bytes(in: message.bytes)])
+        var registration = Registration(aor: aor, contacts: [], isWildcard: false)
+        guard message.first(.contact) != nil else { return registration }
+        for value in message.values(of: .contact) {
+            if value.equals("*", in: message.bytes) {
+                registration.isWildcard = true
+                continue
+            }
+            guard let contact = try? NameAddr.parse(message.bytes, value), contact.uri.isSIP else { continue }
+            guard registration.contacts.count < FlowState.registeredLimit else { throw Refusal(400, .tooLarge) }
+            let uri = contact.addrSpec.bytes(in: message.bytes)
+            let key = self.bindingKey(contact, uri, in: message, domain)
+            guard let token = self.text(of: .binding(domain: domain.key, key: key)) else {
+                throw Refusal(400, .tooLarge)
+            }
+            registration.contacts.append(Registration.Contact(uri: uri, key: key, token: token))
+        }
+        return registration
+    }
+
+    /// The same device has the same key: by instance and reg-id where it says them, else by its Contact (RFC 5626 §4.2).
+    private func bindingKey(
+        _ contact: NameAddr, _ uri: [UInt8], in message: Message, _ domain: DomainRuntime
+    ) -> BindingKey {
+        let user = message.to.map { $0.uri.userInfo.bytes(in: message.bytes) } ?? []
+        if let instance = contact.parameter("+sip.instance", in: message.bytes), !instance.isEmpty,
+            let number = contact.parameter("reg-id", in: message.bytes), !number.isEmpty
+        {
+            return self.key(
+                "instance",
+                [domain.name, user, instance.bytes(in: message.bytes), number.bytes(in: message.bytes)])
+        }
+        return self.key("contact", [domain.name, user, uri])
+    }
+
+    private func key(_ kind: StaticString, _ parts: [[UInt8]]) -> BindingKey {
+        var text: [UInt8] = []
+        text.append(kind)
+        for part in parts {
+            text.append(0)
+            text.append(contentsOf: part)
+        }
+        return BindingKey(code: self.cipher.mac(text))
+    }
+
+    /// Writes our URIs over the contacts of a REGISTER towards a `pbx` core.
+    func replaceRegistration(
+        in message: Message, _ passage: Passage, transport: Transport, bind: Int, _ editor: inout MessageEditor
+    ) throws(ForwardFault) {
+        guard let registration = passage.registration else { return }
+        var index = 0
+        for value in message.values(of: .contact) {
+            guard let contact = try? NameAddr.parse(message.bytes, value), contact.uri.isSIP else { continue }
+            guard index < registration.contacts.count else { throw .unwritable }
+            editor.replace(
+                contact, with: self.coreURI(registration.contacts[index].token, bind: bind, transport: transport))
+            index += 1
+        }
+    }
+
+    /// Writes the devices' own contacts back over ours in a response to a REGISTER; contacts that are not ours pass.
+    func restoreRegistration(in response: Message, _ passage: Passage, _ editor: inout MessageEditor) {
+        guard response.first(.contact) != nil else { return }
+        for value in response.values(of: .contact) {
+            guard let contact = try? NameAddr.parse(response.bytes, value), contact.uri.isSIP,
+                case .token(.binding(_, let key)) = self.token(of: contact.uri, in: response.bytes)
+            else { continue }
+            let known =
+                passage.registration?.contacts.first { $0.key == key }?.uri
+                ?? self.shared.bindings.binding(key, now: self.now)?.contact
+            if let known {
+                editor.replace(contact, with: known)
+            } else if let user = contact.uri.user {
+                // A binding of an earlier run: the device that made it is not known again, and nothing of the core shows.
+                editor.replace(contact, with: self.outsideURI(user.bytes(in: response.bytes), passage))
+            }
+        }
+    }
+
+    /// A registrar's 2xx makes, refreshes and ends the bindings (REG-15).
+    func registered(_ transaction: ServerTransaction, _ response: Message) {
+        guard let registration = transaction.passage.registration, let flow = transaction.passage.flow,
+            let state = self.flows[flow.number]?.userData as? FlowState
+        else { return }
+        if registration.isWildcard {
+            for registered in state.registered { self.shared.bindings.remove(registered.key) }
+            state.registered = []
+        }
+        let granted = self.grantedExpiries(in: response)
+        for contact in registration.contacts {
+            guard let seconds = granted[contact.key], seconds > 0 else {
+                self.shared.bindings.remove(contact.key)
+                state.forget(contact.key)
+                continue
+            }
+            let binding = Binding(
+                domain: transaction.passage.domain.key, aor: registration.aor, flow: flow, contact: contact.uri,
+                session: transaction.passage.session, deadline: self.now &+ UInt64(seconds) &* 1_000_000_000)
+            if self.shared.bindings.set(binding, for: contact.key) {
+                state.remember(contact.key, contact: contact.uri)
+            } else {
+                self.metrics.limitHit(transaction.passage.domain.metrics, .bindings)
+            }
+        }
+        self.flows[flow.number]?.isRegistered = !state.registered.isEmpty
+    }
+
+    /// The seconds that the registrar gives each of our bindings: `expires` of its Contact, else Expires, else an hour
+    /// (RFC 3261 §10.2.1.1); at most a day more than a week, so that no sum overflows.
+    private func grantedExpiries(in response: Message) -> [BindingKey: UInt32] {
+        var granted: [BindingKey: UInt32] = [:]
+        let general = response.first(.expires).flatMap { UInt32($0.value.text(in: response.bytes)) } ?? 3600
+        for value in response.values(of: .contact) {
+            guard let contact = try? NameAddr.parse(response.bytes, value), contact.uri.isSIP,
+                case .token(.binding(_, let key)) = self.token(of: contact.uri, in: response.bytes)
+            else { continue }
+            let own = contact.parameter("expires", in: response.bytes).flatMap {
+                UInt32($0.text(in: response.bytes))
+            }
+            granted[key] = min(own ?? general, 8 * 86_400)
+        }
+        return granted
+    }
+
+    /// Puts the edge into the Path of a REGISTER towards a `proxy` core, above what is there (REG-01, REG-02).
+    ///
+    /// A device that says nothing of Path gets one all the same: a registrar behind this edge reaches no device without.
+    func insertPath(
+        in message: Message, _ passage: Passage, transport: Transport, bind: Int, _ editor: inout MessageEditor
+    ) throws(ForwardFault) {
+        let token = Token.path(.init(domain: passage.domain.key, session: passage.session, flow: passage.flow))
+        guard let text = self.text(of: token) else { throw .unwritable }
+        var value: [UInt8] = [0x3C]
+        value.append(contentsOf: self.coreURI(text, bind: bind, transport: transport))
+        value.append(";lr")
+        let isFirstHop = message.count(of: .via) == 1
+        let supportsOutbound = message.lists("outbound", in: .supported)
+        let hasRegID = message.values(of: .contact).contains { value in
+            (try? NameAddr.parse(message.bytes, value))?.parameter("reg-id", in: message.bytes) != nil
+        }
+        if isFirstHop, supportsOutbound, hasRegID { value.append(";ob") }
+        value.append(0x3E)
+        editor.insertAtTop("Path", value)
+        if message.lists("path", in: .supported), !message.lists("path", in: .require) {
+            editor.append("Require", Array("path".utf8))
+        }
+    }
+}
+
+extension Message {
+    /// Whether an option tag is among the values of a header.
+    func lists(_ tag: StaticString, in name: HeaderName) -> Bool {
+        guard self.first(name) != nil else { return false }
+        return self.values(of: name).contains { $0.equalsIgnoringCase(tag, in: self.bytes) }
+    }
+}

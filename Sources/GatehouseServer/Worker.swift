@@ -1,0 +1,200 @@
+import Synchronization
+
+internal import GatehouseNet
+internal import GatehousePolicy
+internal import GatehouseTLS
+internal import Logging
+internal import NIOCore
+internal import SIPMessage
+internal import SIPTransaction
+
+/// One event loop's part of the edge: it owns its connections, transactions and timers, and nothing of them leaves the loop.
+///
+/// The way of a request goes on in `RequestPath.swift`, that of a response in `ResponsePath.swift`.
+final class Worker {
+    let index: UInt16
+    let eventLoop: any EventLoop
+    let shared: ServerShared
+    let metrics: WorkerMetrics
+    let log: RateLimitedLog
+    let cipher: EdgeCipher
+    /// The configuration that new transactions take.
+    private(set) var snapshot: Snapshot
+    /// What each listener's tag stands for.
+    var listeners: [Int: ListenerRole] = [:]
+    /// The edge's core binds; every worker has a UDP socket on each UDP one.
+    var coreBinds = CoreBinds()
+    private(set) var context: FlowContext?
+
+    var flows: [UInt64: StreamFlow] = [:]
+    var serverTransactions: [TransactionKey: ServerTransaction] = [:]
+    var clientTransactions: [UInt64: ClientTransaction] = [:]
+    /// TCP connections to core servers that we opened.
+    var coreConnections: [Endpoint: StreamFlow] = [:]
+    var timers: TimerValues
+    var messageLimits: MessageLimits
+    var generator = SystemRandomNumberGenerator()
+    /// The number of the last client transaction, or stateless branch.
+    private var lastBranch: UInt64 = 0
+    /// Marks final responses of our own, so that the ACK to one that left no transaction is known.
+    let ownTags = OwnTags()
+
+    init(
+        index: UInt16, eventLoop: any EventLoop, shared: ServerShared, log: RateLimitedLog, snapshot: Snapshot
+    ) throws {
+        self.index = index
+        self.eventLoop = eventLoop
+        self.shared = shared
+        self.metrics = shared.metrics.workers[Int(index)]
+        self.log = log
+        self.cipher = try EdgeCipher(shared.secret)
+        self.snapshot = snapshot
+        self.timers = TimerValues(snapshot.configuration.edge.timers)
+        self.messageLimits = MessageLimits(snapshot.configuration)
+    }
+
+    /// Makes the worker's flows possible; once, before the first listener opens.
+    func start(handshakes: HandshakePool) -> BoundFlowContext {
+        let edge = self.snapshot.configuration.edge
+        let context = FlowContext(
+            worker: self.index, eventLoop: self.eventLoop, owner: self, timers: edge.timers, limits: edge.limits,
+            messageLimits: self.messageLimits, handshakes: handshakes)
+        self.context = context
+        return context.bound
+    }
+
+    /// Takes a new configuration: what is under way keeps its own.
+    func apply(_ snapshot: Snapshot) {
+        self.snapshot = snapshot
+        self.timers = TimerValues(snapshot.configuration.edge.timers)
+        self.messageLimits = MessageLimits(snapshot.configuration)
+        self.context?.timers = snapshot.configuration.edge.timers
+        self.context?.limits = snapshot.configuration.edge.limits
+        self.context?.messageLimits = self.messageLimits
+    }
+
+    /// Closes everything; the worker is of no use afterwards.
+    func stop() {
+        for flow in self.flows.values { flow.close(.shutdown) }
+        for transaction in self.serverTransactions.values { transaction.drop() }
+        self.serverTransactions = [:]
+        self.clientTransactions = [:]
+        self.coreBinds.close()
+        self.context?.close()
+    }
+
+    // MARK: Clocks and names
+
+    /// Nanoseconds of a clock that does not go back.
+    var now: UInt64 { NIODeadline.now().uptimeNanoseconds }
+
+    /// Seconds since 1970.
+    var wallClock: UInt32 { UInt32(clamping: Int(secondsSince1970())) }
+
+    func nextBranch(loop: LoopDigest) -> Branch {
+        self.lastBranch &+= 1
+        return Branch(worker: self.index, number: self.lastBranch, loop: loop, using: &self.generator)
+    }
+
+    func newSession(_ arrival: Arrival) -> Session {
+        Session(
+            id: SessionID(self.generator.next()), arrival: arrival, expires: self.wallClock &+ Session.lifetime)
+    }
+
+    // MARK: Sending
+
+    /// Sends bytes by a leg; false where its connection is gone.
+    @discardableResult
+    func send(_ bytes: [UInt8], by leg: Leg) -> Bool {
+        switch leg {
+        case .datagram(let socket, let remote):
+            guard let endpoint = self.coreBinds.socket(socket) else { return false }
+            endpoint.send(bytes, to: remote)
+            return true
+        case .flow(let id):
+            if id.worker == self.index { return self.flows[id.number]?.send(bytes) ?? false }
+            return self.mailbox(of: id.worker)?.post(.send(bytes, flow: id.number)) ?? false
+        }
+    }
+
+    func mailbox(of worker: UInt16) -> Mailbox? {
+        let boxes = self.mailboxes
+        return Int(worker) < boxes.count ? boxes[Int(worker)] : nil
+    }
+
+    private lazy var mailboxes = self.shared.mailboxes
+
+    /// A message that another worker put before this one.
+    func receive(_ message: WorkerMessage) {
+        switch message {
+        case .response(let response, let origin):
+            self.receiveResponse(response, from: origin)
+        case .request(let request, let origin):
+            self.receiveRequest(request, fromCore: origin, isHandedOver: true)
+        case .send(let bytes, let flow):
+            _ = self.flows[flow]?.send(bytes)
+        case .snapshot(let snapshot):
+            self.apply(snapshot)
+        }
+    }
+}
+
+/// What a listener is for.
+enum ListenerRole: Sendable {
+    /// TLS for the domains that share the address.
+    case tls(Endpoint)
+    /// Plain TCP outside, for one domain.
+    case outside(DomainKey)
+    case core
+}
+
+extension TimerValues {
+    init(_ settings: TimerSettings) {
+        self.init(t1: settings.t1, t2: settings.t2, t4: settings.t4, timerC: settings.timerC)
+    }
+}
+
+extension MessageLimits {
+    init(_ configuration: Configuration) {
+        let limits = configuration.edge.limits
+        self.init()
+        self.headerSection = limits.headerSectionInBytes
+        self.headerFields = limits.headerFields
+        self.requestURI = limits.requestURIInBytes
+        self.vias = limits.vias
+        self.messageSize = configuration.domains.map(\.limits.messageSizeInBytes).max() ?? self.messageSize
+    }
+}
+
+/// Makes the To tags of our own final responses: the same for copies of a request, and known again in its ACK, without a
+/// table (RFC 3261 §8.2.7).
+struct OwnTags {
+    private let seed = UInt64.random(in: .min ... .max)
+
+    func tag(for request: Message) -> [UInt8] {
+        var hasher = Hasher()
+        hasher.combine(self.seed)
+        for range in [request.callID, request.from?.tag, request.cseq?.numberRange] {
+            guard let range else { continue }
+            request.bytes.withUnsafeBytes { bytes in
+                guard range.end <= bytes.count else { return }
+                hasher.combine(bytes: UnsafeRawBufferPointer(rebasing: bytes[range.range]))
+            }
+            hasher.combine(range.count)
+        }
+        var bits = UInt64(bitPattern: Int64(hasher.finalize()))
+        var text: [UInt8] = [0x67, 0x68]
+        for _ in 0..<16 {
+            let digit = UInt8(truncatingIfNeeded: bits & 0xF)
+            text.append(digit < 10 ? 0x30 &+ digit : 0x57 &+ digit)
+            bits >>= 4
+        }
+        return text
+    }
+
+    /// Whether an ACK is one to a final response of our own making.
+    func isOwn(_ ack: Message) -> Bool {
+        guard let tag = ack.to?.tag else { return false }
+        return ack.bytes[tag.range].elementsEqual(self.tag(for: ack))
+    }
+}
