@@ -29,6 +29,7 @@ class TLS(EdgeTest):
         site.add("lenient.example", "proxy", tls={"bind": [f"{cls.defaulted}:5061"], "unknown_sni": "reject"})
         site.add("strict.example", "proxy", tls={"min_version": "1.3"})
         site.add("rsa.example", "proxy", pair=pki.authority().issue("rsa.example", kind="rsa2048"))
+        site.add("twin.example", "proxy", second_pair=pki.authority().issue("twin.example", kind="rsa2048"))
         site.add("request.example", "proxy")
         site.add("require.example", "proxy")
         for name in ("request", "require"):
@@ -127,6 +128,12 @@ class TLS(EdgeTest):
                 self.assertEqual((answer.alert, answer.hello), ("handshake_failure", None), f"{domain}: {name}")
             answer = hello.probe(self.edge.tls, hello.client_hello(domain, suites=hello.ECDHE_GCM))
             self.assertIn(answer.hello[1], hello.ECDHE_GCM)
+
+    def test_TLS_05__rsa_and_ecdsa_side_by_side(self):
+        rsa = pki.authority().issue("twin.example", kind="rsa2048").der
+        ecdsa = pki.authority().issue("twin.example").der
+        for ciphers, der in (("ECDHE-RSA-AES128-GCM-SHA256", rsa), ("ECDHE-ECDSA-AES128-GCM-SHA256", ecdsa)):
+            self.assertEqual(self.stream("twin.example", versions=V12, ciphers=ciphers).peer_der, der)
 
     def test_TLS_06__compression_is_not_used(self):
         answer = hello.probe(self.edge.tls, hello.client_hello("a.example", compression=b"\1\0"))

@@ -18,12 +18,17 @@ class Domain:
         edge, options = self.site.edge, self.options
         pair = options.get("pair") or pki.authority().issue(self.name)
         certificate, key = edge.install(pair, self.name)
+        second = options.get("second_pair")
+        if second:
+            other = edge.install(second, self.name + ".second")
+            certificate = [{"certificate": certificate, "private_key": key},
+                           {"certificate": other[0], "private_key": other[1]}]
         entry = {"name": self.name}
         if "aliases" in options:
             entry["aliases"] = options["aliases"]
         if options.get("tls") is not False:
-            entry["tls"] = {"bind": [f"{edge.outside}:5061"], "certificate": certificate, "private_key": key,
-                            **(options.get("tls") or {})}
+            entry["tls"] = {"bind": [f"{edge.outside}:5061"], "certificate": certificate,
+                            **({} if second else {"private_key": key}), **(options.get("tls") or {})}
         core = {"kind": self.kind, "targets": [f"{transport}:{self.core_ip}:5060" for transport in self.transports],
                 "health": {"interval": "off"}, **options.get("core", {})}
         entry["core"] = core
