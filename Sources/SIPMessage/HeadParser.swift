@@ -149,8 +149,8 @@ extension Head {
     /// Looks for what the pass over the lines could not see: a CR without LF, a NUL outside a quoted-pair.
     @inline(__always)
     private mutating func checkControls(_ span: RawSpan, _ lineEnds: Int) {
-        let (carriageReturns, hasNull) = span.countControls(0, self.end)
-        guard carriageReturns != lineEnds || hasNull else { return }
+        let count = span.countControls(0, self.end)
+        guard count.carriageReturns != lineEnds || count.hasNull else { return }
         self.findControl(span)
     }
 

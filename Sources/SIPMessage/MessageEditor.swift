@@ -6,11 +6,12 @@
 public struct MessageEditor: ~Copyable {
     /// Replaces `start..<end` by a part of `text`; an insertion where both are equal.
     private struct Edit {
-        var start: Int
-        var end: Int
-        var text: Range<Int>
+        var start: UInt32
+        var end: UInt32
+        var textStart: UInt32
+        var textEnd: UInt32
         /// Among insertions at one place, the lower stands first.
-        var order: Int
+        var order: Int32
 
         /// Insertions stand before what is cut at their place; a larger cut hides a smaller one, a later an earlier.
         func precedes(_ other: Edit) -> Bool {
@@ -29,24 +30,35 @@ public struct MessageEditor: ~Copyable {
     private var text: [UInt8] = []
     /// Values to cut out of lists, with the rows that hold them.
     private var removedValues: [(row: Int, value: ByteRange)] = []
-    private var topInsertions = 0
+    private var topInsertions: Int32 = 0
+    /// The CRs, and as many LFs, that `text` rightly has: one pair for each row.
+    private var lineEnds = 0
+    /// The parts of `text` that were copied from a message and are not looked at again.
+    private var verbatim: [Range<Int>] = []
     private var error: WriteError?
+    /// Where the first row begins.
+    private let top: Int
+    /// Where the empty line begins.
+    private let bottom: Int
+    private let headerSectionEnd: Int
 
     public init(_ message: Message) {
         self.message = message
-        self.edits.reserveCapacity(12)
+        self.top = message.startLineEnd
+        self.bottom = message.storage.fields.last?.line.end ?? message.startLineEnd
+        self.headerSectionEnd = message.headerSectionEnd
+        self.edits.reserveCapacity(16)
         self.text.reserveCapacity(512)
     }
 
     /// Replaces any bytes of the start line or of a header value.
     public mutating func replace(_ range: ByteRange, with bytes: [UInt8]) {
-        self.check(bytes, part: "replacement")
-        guard range.end <= self.message.headerSectionEnd else {
+        guard range.end <= self.headerSectionEnd else {
             self.fail(.outOfBounds, part: "replacement")
             return
         }
         let start = self.text.count
-        self.text.append(contentsOf: bytes)
+        appendAll(bytes, to: &self.text)
         self.note(range.start, range.end, textStart: start)
     }
 
@@ -57,7 +69,7 @@ public struct MessageEditor: ~Copyable {
 
     /// Removes a whole row.
     public mutating func remove(_ field: HeaderField) {
-        guard field.line.end <= self.message.headerSectionEnd else {
+        guard field.line.end <= self.headerSectionEnd else {
             self.fail(.outOfBounds, part: "row")
             return
         }
@@ -91,7 +103,7 @@ public struct MessageEditor: ~Copyable {
 
     /// Puts a row before another; several calls for one place stand in order.
     public mutating func insert(before field: HeaderField, _ name: StaticString, _ value: [UInt8]) {
-        guard field.line.end <= self.message.headerSectionEnd else {
+        guard field.line.end <= self.headerSectionEnd else {
             self.fail(.outOfBounds, part: name.description)
             return
         }
@@ -109,6 +121,8 @@ public struct MessageEditor: ~Copyable {
     public mutating func append(_ field: HeaderField, of other: Message) {
         let start = self.text.count
         copyRow(field, of: other, to: &self.text)
+        // What was received has passed the parser: a fold is legal, and so is a NUL in a quoted pair.
+        self.verbatim.append(start..<self.text.count)
         self.note(self.bottom, self.bottom, textStart: start)
     }
 
@@ -128,24 +142,43 @@ public struct MessageEditor: ~Copyable {
     public consuming func finish() throws(WriteError) -> [UInt8] {
         if !self.removedValues.isEmpty { self.cutValues() }
         if let error = self.error { throw error }
+        guard !self.holdsForbiddenText() else { throw WriteError(problem: .forbiddenByte, part: "an edit") }
         var edits = self.edits
         self.edits = []
         sort(&edits)
         let source = self.message.bytes
-        var capacity = source.count
-        for edit in edits { capacity &+= edit.text.count }
-        var result: [UInt8] = []
-        result.reserveCapacity(capacity)
+        var count = source.count
+        var position = 0
+        for edit in edits where Int(edit.start) >= position {
+            count &+= Int(edit.textEnd &- edit.textStart) &- Int(edit.end &- edit.start)
+            position = Int(edit.end)
+        }
         let sourceBytes = source.span.bytes
         let textBytes = self.text.span.bytes
-        var position = 0
-        for edit in edits where edit.start >= position {
-            SIPMessage.append(sourceBytes, position, edit.start, to: &result)
-            SIPMessage.append(textBytes, edit.text.lowerBound, edit.text.upperBound, to: &result)
-            position = edit.end
+        return [UInt8](unsafeUninitializedCapacity: count) { buffer, initializedCount in
+            var writer = PieceWriter(UnsafeMutableRawBufferPointer(buffer))
+            var position = 0
+            for edit in edits where Int(edit.start) >= position {
+                writer.write(sourceBytes, position, Int(edit.start))
+                writer.write(textBytes, Int(edit.textStart), Int(edit.textEnd))
+                position = Int(edit.end)
+            }
+            writer.write(sourceBytes, position, sourceBytes.byteCount)
+            initializedCount = writer.count
         }
-        SIPMessage.append(sourceBytes, position, source.count, to: &result)
-        return result
+    }
+
+    /// Whether the text holds a CR, LF or NUL beyond the line ends that this editor wrote.
+    private func holdsForbiddenText() -> Bool {
+        let span = self.text.span.bytes
+        var position = 0
+        var found = ControlCount()
+        for part in self.verbatim {
+            found.add(span.countControls(position, part.lowerBound))
+            position = part.upperBound
+        }
+        found.add(span.countControls(position, span.byteCount))
+        return found.hasNull || found.carriageReturns != self.lineEnds || found.lineFeeds != self.lineEnds
     }
 
     /// There are few edits, and they come nearly in order.
@@ -165,33 +198,27 @@ public struct MessageEditor: ~Copyable {
 }
 
 extension MessageEditor {
-    /// Where the first row begins.
-    private var top: Int { self.message.startLineEnd }
-
-    /// Where the empty line begins.
-    private var bottom: Int { self.message.fields.last?.line.end ?? self.message.startLineEnd }
-
-    private mutating func note(_ start: Int, _ end: Int, textStart: Int, order: Int? = nil) {
-        self.edits.append(
-            Edit(start: start, end: end, text: textStart..<self.text.count, order: order ?? self.edits.count))
+    private mutating func note(_ start: Int, _ end: Int, textStart: Int, order: Int32? = nil) {
+        // Offsets of a message and of what is put into it are far below 2^32.
+        let edit = Edit(
+            start: UInt32(truncatingIfNeeded: start), end: UInt32(truncatingIfNeeded: end),
+            textStart: UInt32(truncatingIfNeeded: textStart), textEnd: UInt32(truncatingIfNeeded: self.text.count),
+            order: order ?? Int32(truncatingIfNeeded: self.edits.count))
+        self.edits.append(edit)
     }
 
     private mutating func fail(_ problem: WriteError.Problem, part: String) {
         if self.error == nil { self.error = WriteError(problem: problem, part: part) }
     }
 
-    private mutating func check(_ bytes: [UInt8], part: StaticString) {
-        if holdsForbiddenByte(bytes) { self.fail(.forbiddenByte, part: part.description) }
-    }
-
     /// Adds `name: value CRLF` to the text; returns where it begins.
     private mutating func appendRow(_ name: StaticString, _ value: [UInt8]) -> Int {
-        self.check(value, part: name)
         let start = self.text.count
+        self.lineEnds &+= 1
         self.text.append(contentsOf: name.utf8Bytes)
         self.text.append(.colon)
         self.text.append(.space)
-        self.text.append(contentsOf: value)
+        appendAll(value, to: &self.text)
         self.text.append(.cr)
         self.text.append(.lf)
         return start

@@ -16,7 +16,7 @@ public struct MessageWriter: ~Copyable {
         self.check(uri, part: "Request-URI")
         self.bytes.append(contentsOf: method.utf8Bytes)
         self.bytes.append(.space)
-        self.bytes.append(contentsOf: uri)
+        appendAll(uri, to: &self.bytes)
         self.write(" SIP/2.0\r\n")
     }
 
@@ -35,7 +35,7 @@ public struct MessageWriter: ~Copyable {
         self.check(value, part: name)
         self.write(name)
         self.write(": ")
-        self.bytes.append(contentsOf: value)
+        appendAll(value, to: &self.bytes)
         self.write("\r\n")
     }
 
@@ -75,7 +75,7 @@ public struct MessageWriter: ~Copyable {
         self.write("Content-Length: ")
         appendDecimal(UInt64(body.count), to: &self.bytes)
         self.write("\r\n\r\n")
-        self.bytes.append(contentsOf: body)
+        appendAll(body, to: &self.bytes)
         self.hasEnded = true
     }
 

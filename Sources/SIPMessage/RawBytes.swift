@@ -26,34 +26,57 @@ extension RawSpan {
         }
     }
 
-    /// How many carriage returns stand in `start..<end`, and whether a NUL does: sixteen bytes at a time.
-    func countControls(_ start: Int, _ end: Int) -> (carriageReturns: Int, hasNull: Bool) {
+    /// How many bytes of CR and of LF stand in `start..<end`, and whether a NUL does: sixteen bytes at a time.
+    func countControls(_ start: Int, _ end: Int) -> ControlCount {
         let none = SIMD16<UInt8>(repeating: 0)
         let carriageReturn = SIMD16<UInt8>(repeating: .cr)
+        let lineFeed = SIMD16<UInt8>(repeating: .lf)
         var nulls = none
-        var carriageReturns = 0
+        var count = ControlCount()
         var index = start
         while index &+ 16 <= end {
             // Counters of one byte, emptied before they can run over. A lane that compares equal has all bits set.
-            var counters = none
+            var carriageReturns = none
+            var lineFeeds = none
             let blockEnd = min(end &- 15, index &+ 16 &* 255)
             while index < blockEnd {
                 let block = self.unsafeLoadUnaligned(fromByteOffset: index, as: SIMD16<UInt8>.self)
-                counters = counters &- unsafeBitCast(block .== carriageReturn, to: SIMD16<UInt8>.self)
+                carriageReturns =
+                    carriageReturns &- unsafeBitCast(block .== carriageReturn, to: SIMD16<UInt8>.self)
+                lineFeeds = lineFeeds &- unsafeBitCast(block .== lineFeed, to: SIMD16<UInt8>.self)
                 nulls = nulls | unsafeBitCast(block .== none, to: SIMD16<UInt8>.self)
                 index &+= 16
             }
-            for lane in 0..<16 { carriageReturns &+= Int(counters[lane]) }
+            for lane in 0..<16 {
+                count.carriageReturns &+= Int(carriageReturns[lane])
+                count.lineFeeds &+= Int(lineFeeds[lane])
+            }
         }
         let nullHalves = unsafeBitCast(nulls, to: SIMD2<UInt64>.self)
-        var hasNull = nullHalves.x | nullHalves.y != 0
+        count.hasNull = nullHalves.x | nullHalves.y != 0
         while index < end {
-            let byte = self.byte(index)
-            if byte == .cr { carriageReturns &+= 1 }
-            if byte == 0 { hasNull = true }
+            switch self.byte(index) {
+            case .cr: count.carriageReturns &+= 1
+            case .lf: count.lineFeeds &+= 1
+            case 0: count.hasNull = true
+            default: break
+            }
             index &+= 1
         }
-        return (carriageReturns, hasNull)
+        return count
+    }
+}
+
+/// The bytes that part header fields, or that no header field may hold.
+struct ControlCount {
+    var carriageReturns = 0
+    var lineFeeds = 0
+    var hasNull = false
+
+    mutating func add(_ other: ControlCount) {
+        self.carriageReturns &+= other.carriageReturns
+        self.lineFeeds &+= other.lineFeeds
+        self.hasNull = self.hasNull || other.hasNull
     }
 }
 
@@ -66,4 +89,31 @@ func copy(_ span: RawSpan, _ start: Int, _ end: Int) -> [UInt8] {
 @inline(__always)
 func append(_ span: RawSpan, _ start: Int, _ end: Int, to bytes: inout [UInt8]) {
     span.extracting(start..<end).withUnsafeBytes { bytes.append(contentsOf: $0) }
+}
+
+/// As `append(contentsOf:)`, without counting a reference to `source`.
+@inline(__always)
+func appendAll(_ source: [UInt8], to bytes: inout [UInt8]) {
+    append(source.span.bytes, 0, source.count, to: &bytes)
+}
+
+/// Copies pieces one behind the other into memory of fixed size; what does not fit traps before it is written.
+struct PieceWriter {
+    private let buffer: UnsafeMutableRawBufferPointer
+    private(set) var count = 0
+
+    init(_ buffer: UnsafeMutableRawBufferPointer) {
+        self.buffer = buffer
+    }
+
+    @inline(__always)
+    mutating func write(_ span: RawSpan, _ start: Int, _ end: Int) {
+        let piece = span.extracting(start..<end)
+        precondition(piece.byteCount <= self.buffer.count &- self.count)
+        piece.withUnsafeBytes { bytes in
+            guard let source = bytes.baseAddress, let target = self.buffer.baseAddress else { return }
+            (target + self.count).copyMemory(from: source, byteCount: bytes.count)
+        }
+        self.count &+= piece.byteCount
+    }
 }

@@ -28,7 +28,7 @@ func skipLWS(_ span: Span<UInt8>, _ index: Int, _ end: Int) -> Int {
 
 @inline(__always)
 func isLWS(_ byte: UInt8) -> Bool {
-    byte == .space || byte == .htab || byte == .cr || byte == .lf
+    ByteSet.whiteSpace.contains(byte)
 }
 
 /// The index of the first byte from `index` on that is not in `set`.
@@ -58,7 +58,8 @@ func skipWithEscapes(_ set: ByteSet, _ span: Span<UInt8>, _ index: Int, _ end: I
     return index
 }
 
-/// Walks a token and packs it.
+/// Walks a token and packs it. Among the bytes of a token or URI parameter, the bit 0x20 parts nothing but the case of
+/// letters.
 @inline(__always)
 func packToken(_ set: ByteSet, _ span: Span<UInt8>, _ index: inout Int, _ end: Int) -> PackedToken {
     let start = index
@@ -66,7 +67,7 @@ func packToken(_ set: ByteSet, _ span: Span<UInt8>, _ index: inout Int, _ end: I
     while index < end {
         let byte = span[index]
         guard set.contains(byte) else { break }
-        key = key &<< 8 | UInt64(lowercased(byte))
+        key = key &<< 8 | UInt64(byte | 0x20)
         index &+= 1
     }
     return PackedToken(key: key, count: index &- start)
@@ -76,25 +77,16 @@ func packToken(_ set: ByteSet, _ span: Span<UInt8>, _ index: inout Int, _ end: I
 /// control byte that no backslash quotes.
 func skipQuotedString(_ span: Span<UInt8>, _ index: Int, _ end: Int) -> Int? {
     var index = index &+ 1
-    while index < end {
-        let byte = span[index]
-        index &+= 1
-        switch byte {
-        case .quote:
-            return index
-        case .backslash:
-            // quoted-pair: any ASCII byte but CR and LF.
-            guard index < end, span[index] < 0x80, span[index] != .cr, span[index] != .lf else { return nil }
-            index &+= 1
-        case .htab, .cr, .lf:
-            continue
-        case 0..<0x20, 0x7F:
-            return nil
-        default:
-            continue
-        }
+    while true {
+        index = skip(.quotedText, span, index, end)
+        guard index < end else { return nil }
+        if span[index] == .quote { return index &+ 1 }
+        // quoted-pair: any ASCII byte but CR and LF.
+        guard span[index] == .backslash, index &+ 1 < end else { return nil }
+        let quoted = span[index &+ 1]
+        guard quoted < 0x80, quoted != .cr, quoted != .lf else { return nil }
+        index &+= 2
     }
-    return nil
 }
 
 /// Whether two parts of a span are equal without regard to ASCII case.
@@ -129,29 +121,28 @@ func scanHost(_ span: Span<UInt8>, _ index: inout Int, _ end: Int) throws(ParseE
         return ScannedHost(range: range, isIPv6Reference: true)
     }
     // Labels: none empty but a last one behind a trailing dot, none begun or ended by a hyphen.
-    var labelStart = start
     var lastLabelStartsWithLetter = false
-    var previous = UInt8.dot
     var current = start
-    while current < end {
-        let byte = span[current]
-        if byte == .dot {
-            guard previous != .dot, previous != .hyphen else { throw ParseError(.host, at: current) }
-            labelStart = current &+ 1
-        } else if ByteSet.alphanum.contains(byte) {
-            if current == labelStart { lastLabelStartsWithLetter = byte >= 0x41 }
-        } else if byte == .hyphen {
-            guard current != labelStart else { throw ParseError(.host, at: current) }
-        } else {
-            break
+    repeat {
+        let labelStart = current
+        var labelEnd = skip(.alphanum, span, current, end)
+        guard labelEnd > labelStart else {
+            guard labelStart > start else { throw ParseError(.host, at: labelStart) }
+            break  // the trailing dot
         }
-        previous = byte
+        lastLabelStartsWithLetter = span[labelStart] >= 0x41
+        while labelEnd < end, span[labelEnd] == .hyphen {
+            let afterHyphen = labelEnd &+ 1
+            labelEnd = skip(.alphanum, span, afterHyphen, end)
+            guard labelEnd > afterHyphen || labelEnd < end && span[labelEnd] == .hyphen else {
+                throw ParseError(.host, at: afterHyphen)
+            }
+        }
+        current = labelEnd
+        guard current < end, span[current] == .dot else { break }
         current &+= 1
-    }
+    } while true
     let range = ByteRange(start, current)
-    guard !range.isEmpty, previous != .hyphen else {
-        throw ParseError(.host, at: start)
-    }
     if !lastLabelStartsWithLetter {
         guard IPAddress(span.extracting(range.range)) != nil else { throw ParseError(.host, at: start) }
     }

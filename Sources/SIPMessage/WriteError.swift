@@ -19,8 +19,6 @@ public struct WriteError: Error, Hashable, Sendable {
 
 /// Whether CR, LF or NUL is among the bytes.
 func holdsForbiddenByte(_ bytes: [UInt8]) -> Bool {
-    // No early way out, so that the loop runs on whole vectors.
-    var found = false
-    for byte in bytes { found = found || byte == .cr || byte == .lf || byte == 0 }
-    return found
+    let count = bytes.span.bytes.countControls(0, bytes.count)
+    return count.hasNull || count.carriageReturns > 0 || count.lineFeeds > 0
 }
