@@ -237,6 +237,16 @@ func passesFailingServer(flags: UInt16) async throws {
     try await server.stop()
 }
 
+@Test("A client starts with IPv6 servers, and with the system's where none is configured")
+func startsWithAnyServers() async throws {
+    let ipv6 = Endpoint(address: IPAddress(v6High: 0, v6Low: 1), port: 5353)
+    for servers in [[], [ipv6], [ipv6, Endpoint(address: IPAddress(v4: 0x7F00_0001), port: 53)]] {
+        let client = try makeClient(servers)
+        client.shutDown()
+        #expect(try await client.ask(host).outcome == .failed(.shutDown))
+    }
+}
+
 private func statistics(
     cached: Int = 0, joined: Int = 0, asked: Int = 0, failed: Int = 0, refusedByLimit: Int = 0
 ) -> DNSClient.Statistics {
