@@ -54,4 +54,4 @@ release() {
 trap release EXIT
 
 root apt-get update -qq
-root apt-get install --yes --quiet --no-install-recommends "${missing[@]}"
+root apt-get install --yes -qq --no-install-recommends -o Dpkg::Use-Pty=0 "${missing[@]}"
