@@ -81,15 +81,22 @@ final class TicketKeys: Sendable {
     private static func setMAC(_ context: OpaquePointer, _ key: [UInt8]) -> Bool {
         var key = key
         var digest = Array("SHA256".utf8CString)
-        return key.withUnsafeMutableBytes { key in
-            digest.withUnsafeMutableBufferPointer { digest in
-                var parameters = (
-                    OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, key.baseAddress, key.count),
-                    OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest.baseAddress, 0),
-                    OSSL_PARAM_construct_end()
-                )
-                return withUnsafePointer(to: &parameters) {
-                    $0.withMemoryRebound(to: OSSL_PARAM.self, capacity: 3) { EVP_MAC_CTX_set_params(context, $0) == 1 }
+        // The parameters point to their names, which live only as long as these scopes.
+        return OSSL_MAC_PARAM_KEY.withCString { keyName in
+            OSSL_MAC_PARAM_DIGEST.withCString { digestName in
+                key.withUnsafeMutableBytes { key in
+                    digest.withUnsafeMutableBufferPointer { digest in
+                        var parameters = (
+                            OSSL_PARAM_construct_octet_string(keyName, key.baseAddress, key.count),
+                            OSSL_PARAM_construct_utf8_string(digestName, digest.baseAddress, 0),
+                            OSSL_PARAM_construct_end()
+                        )
+                        return withUnsafePointer(to: &parameters) {
+                            $0.withMemoryRebound(to: OSSL_PARAM.self, capacity: 3) {
+                                EVP_MAC_CTX_set_params(context, $0) == 1
+                            }
+                        }
+                    }
                 }
             }
         }
