@@ -77,7 +77,7 @@ let package = Package(
         .testTarget(
             name: "GatehouseNetTests",
             dependencies: [
-                "GatehouseNet", "GatehouseTLS", "GatehousePolicy", "SIPMessage",
+                "GatehouseNet", "GatehouseTLS", "GatehousePolicy", "SIPMessage", "COpenSSL",
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ] + nio,
             swiftSettings: settings),
