@@ -6,7 +6,8 @@ internal import SIPMessage
 /// A registered contact (RFC 3261 §10) and the flow over which its device is reached (RFC 5626).
 struct Binding: Sendable {
     var domain: DomainKey
-    var aor: BindingKey
+    /// `user@host` of the address of record.
+    var aor: [UInt8]
     var flow: FlowReference
     /// The device's own Contact URI.
     var contact: [UInt8]
@@ -89,14 +90,24 @@ final class BindingTable: Sendable {
         return removed
     }
 
-    /// A copy of the bindings, for the admin endpoint; at most `limit` of them.
-    func list(limit: Int) -> [(key: BindingKey, binding: Binding)] {
-        var list: [(key: BindingKey, binding: Binding)] = []
+    /// A copy of the bindings of a domain, or of all, for the admin endpoint; at most `limit` of them.
+    func list(domain: DomainKey?, limit: Int) -> [Binding] {
+        var list: [Binding] = []
         for box in self.shards where list.count < limit {
             box.shard.withLock { shard in
-                for (key, binding) in shard.prefix(limit - list.count) { list.append((key, binding)) }
+                for binding in shard.values where domain == nil || binding.domain == domain {
+                    guard list.count < limit else { break }
+                    list.append(binding)
+                }
             }
         }
         return list
+    }
+
+    /// How many bindings a domain has, by looking at all.
+    func count(of domain: DomainKey) -> Int {
+        self.shards.reduce(0) { sum, box in
+            sum + box.shard.withLock { shard in shard.values.count(where: { $0.domain == domain }) }
+        }
     }
 }

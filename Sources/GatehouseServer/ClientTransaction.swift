@@ -62,6 +62,11 @@ final class ClientTransaction: TimerTarget {
             : .other(NonInviteClientTransaction(isReliable: transport.isReliable, timers: worker.timers))
     }
 
+    var isInvite: Bool {
+        if case .invite = self.machine { return true }
+        return false
+    }
+
     func start() {
         switch self.machine {
         case .invite(let machine):

@@ -82,19 +82,24 @@ extension Worker {
                 return Int(truncatingIfNeeded: hash >> 33)
             } ?? 0
         }
-        var hops: [CoreHop] = []
         let twins = Set(domain.streamTwins.compactMap { $0 })
         let candidates = (0..<count).filter { !twins.contains($0) }
-        for offset in candidates.indices {
-            let index = candidates[Int(UInt(bitPattern: first &+ offset) % UInt(candidates.count))]
-            let target = domain.targets[index]
-            guard target.isAvailable(now: now), let address = target.address else { continue }
-            hops.append(
-                CoreHop(
-                    target: target, transport: target.key.transport, endpoint: address,
-                    streamTwin: domain.streamTwins[index].flatMap { domain.targets[$0].address }))
+        let ordered = candidates.indices.map { offset in
+            candidates[Int(UInt(bitPattern: first &+ offset) % UInt(candidates.count))]
         }
-        guard !hops.isEmpty else { throw Refusal(500, .coreFailed, warning: "no core server is available") }
+        var usable = ordered.filter { domain.targets[$0].isAvailable(now: now) }
+        // Should all be down, trying is better than refusing: health checks can be wrong, and a refusal cannot be right.
+        if usable.isEmpty { usable = ordered }
+        let hops = usable.compactMap { index -> CoreHop? in
+            let target = domain.targets[index]
+            guard let address = target.address else { return nil }
+            return CoreHop(
+                target: target, transport: target.key.transport, endpoint: address,
+                streamTwin: domain.streamTwins[index].flatMap { domain.targets[$0].address })
+        }
+        guard !hops.isEmpty else {
+            throw Refusal(500, .coreFailed, warning: "the core server's name does not resolve")
+        }
         return hops
     }
 

@@ -14,6 +14,8 @@ final class FlowState {
 
     let side: Side
     let transport: Transport
+    /// Seconds since 1970.
+    let openedAt = secondsSince1970()
     let remote: Endpoint
     let local: Endpoint
     /// The name of the flow in tokens.
@@ -31,6 +33,8 @@ final class FlowState {
     /// Requests of this flow that still wait for their final answer, for a peer that will send nothing more.
     var unanswered = 0
     var hasInputEnded = false
+    /// Client transactions whose request was sent on this flow.
+    var clients: Set<UInt64> = []
 
     struct Registered {
         var key: BindingKey

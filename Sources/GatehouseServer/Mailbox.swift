@@ -3,6 +3,7 @@ import Synchronization
 internal import GatehouseNet
 internal import NIOCore
 internal import SIPMessage
+internal import SIPTransaction
 
 /// What one worker asks of another.
 enum WorkerMessage: Sendable {
@@ -12,6 +13,8 @@ enum WorkerMessage: Sendable {
     case request(Message, Origin)
     /// Bytes for a connection of the receiver.
     case send([UInt8], flow: UInt64)
+    /// A request of the receiver's did not arrive.
+    case failed(Branch)
     /// A configuration to be put in force.
     case snapshot(Snapshot)
 

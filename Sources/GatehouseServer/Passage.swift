@@ -43,7 +43,8 @@ struct Registration {
         var token: [UInt8]
     }
 
-    var aor: BindingKey
+    /// `user@host` of the address of record.
+    var aor: [UInt8]
     var contacts: [Contact]
     /// `Contact: *`.
     var isWildcard: Bool

@@ -9,7 +9,7 @@ extension Worker {
     /// The contacts of a REGISTER and the names under which their bindings are kept.
     func registration(of message: Message, _ domain: DomainRuntime) throws(Refusal) -> Registration {
         guard let to = message.to else { throw Refusal(400, .syntax) }
-        let aor = self.key("aor", [domain.name, to.uri.userInfo.bytes(in: message.bytes)])
+        let aor = to.uri.userInfo.bytes(in: message.bytes) + [0x40] + domain.name
         var registration = Registration(aor: aor, contacts: [], isWildcard: false)
         guard message.first(.contact) != nil else { return registration }
         for value in message.values(of: .contact) {

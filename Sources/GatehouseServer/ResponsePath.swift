@@ -22,6 +22,10 @@ extension Worker {
             client.isAnswered(by: origin, via: via, in: response.bytes)
         else { return self.metrics.datagramDropped(.unmatchedResponse) }  // TXN-11, VIA-11, VIA-12
         guard response.checkSyntax(self.messageLimits) == nil else { return self.metrics.datagramDropped(.syntax) }
+        if response.method == .cancel {
+            self.cancels[branch.number]?.stop()
+            return
+        }
         client.received(response)
     }
 

@@ -17,31 +17,60 @@ final class Snapshot: Sendable {
     /// Who may speak to the core binds.
     let trustedSources: TrustedSources
 
+    /// - Parameters:
+    ///   - targets: what is known of core servers; those of this configuration stay or are added, others go.
+    ///   - counters: likewise for domains.
     init(
-        generation: Int, configuration: Configuration, domains: [DomainRuntime], certificates: CertificateStore,
-        listeners: [Endpoint]
+        generation: Int, _ configuration: Configuration, _ certificates: CertificateStore, metrics: Metrics,
+        targets: inout [TargetRuntime.Key: TargetRuntime], counters: inout [DomainKey: DomainCounters]
     ) {
         self.generation = generation
         self.configuration = configuration
-        self.domains = domains
-        self.domainTable = DomainTable(configuration.domains)
         self.certificates = certificates
+        self.domainTable = DomainTable(configuration.domains)
+        let domainMetrics = metrics.domains(configuration.domains.map(\.name))
+        var usedTargets: [TargetRuntime.Key: TargetRuntime] = [:]
+        var usedCounters: [DomainKey: DomainCounters] = [:]
+        var domains: [DomainRuntime] = []
+        domains.reserveCapacity(configuration.domains.count)
+        for (domain, metrics) in zip(configuration.domains, domainMetrics) {
+            let own = domain.core.targets.map { target in
+                let key = TargetRuntime.Key(target)
+                let runtime = usedTargets[key] ?? targets[key] ?? TargetRuntime(key)
+                usedTargets[key] = runtime
+                return runtime
+            }
+            let key = DomainKey(name: domain.name)
+            let counter = counters[key] ?? DomainCounters()
+            usedCounters[key] = counter
+            domains.append(DomainRuntime(domain, targets: own, counters: counter, metrics: metrics))
+        }
+        targets = usedTargets
+        counters = usedCounters
+        self.domains = domains
         var byKey: [DomainKey: Int] = [:]
         for (index, domain) in domains.enumerated() { byKey[domain.key] = index }
         self.byKey = byKey
+        self.ownHosts = Self.ownHosts(of: configuration)
+        self.trustedSources = TrustedSources(
+            networks: configuration.core.trusted, targets: domains.flatMap { $0.targets })
+    }
+
+    private static func ownHosts(of configuration: Configuration) -> Set<[UInt8]> {
         var hosts: Set<[UInt8]> = []
-        for listener in listeners where !listener.address.isUnspecified {
+        let binds =
+            configuration.core.binds.map(\.endpoint)
+            + configuration.domains.flatMap { ($0.tls?.binds ?? []) + $0.tcpBinds + $0.udpBinds }
+        for bind in binds where !bind.address.isUnspecified {
             var text: [UInt8] = []
-            listener.address.appendText(to: &text)
+            bind.address.appendText(to: &text)
             hosts.insert(text)
         }
         for domain in configuration.domains {
             if let host = domain.tls?.advertise { hosts.insert(Array(host.lowercased().utf8)) }
         }
         if let host = configuration.core.advertise { hosts.insert(Array(host.lowercased().utf8)) }
-        self.ownHosts = hosts
-        self.trustedSources = TrustedSources(
-            networks: configuration.core.trusted, targets: domains.flatMap { $0.targets })
+        return hosts
     }
 
     func domain(_ key: DomainKey) -> DomainRuntime? {

@@ -35,9 +35,10 @@ final class SourceTable: Sendable {
     }
 
     /// Gives the place back.
-    func leave(_ address: IPAddress, domain: UInt64, source: Source) {
+    func leave(_ address: IPAddress, domain: UInt64) {
         let key = Key(domain: domain, address: address)
         self.entries.withLock { entries in
+            guard let source = entries[key] else { return }
             let left = source.connections.wrappingSubtract(1, ordering: .relaxed).newValue
             if left <= 0 { entries[key] = nil }
         }

@@ -49,7 +49,8 @@ final class TargetRuntime: Sendable {
     var isHealthy: Bool { self.isUp.load(ordering: .relaxed) }
 
     func setHealthy(_ isHealthy: Bool) {
-        self.isUp.store(isHealthy, ordering: .relaxed)
+        guard self.isUp.exchange(isHealthy, ordering: .relaxed) != isHealthy else { return }
+        self.changedAt.withLock { $0 = secondsSince1970() }
     }
 
     func putAside(until deadline: UInt64) {
@@ -58,6 +59,18 @@ final class TargetRuntime: Sendable {
 
     func isAvailable(now: UInt64) -> Bool {
         self.isHealthy && self.asideUntil.load(ordering: .relaxed) <= now && (self.fixed != nil || self.address != nil)
+    }
+
+    /// When health last changed, in seconds since 1970; nil: it is as it was at start.
+    private let changedAt = Mutex<Double?>(nil)
+    /// Of the last answered health check.
+    private let roundTrip = Mutex<Double?>(nil)
+
+    var since: Double? { self.changedAt.withLock { $0 } }
+    var roundTripInMilliseconds: Double? { self.roundTrip.withLock { $0 } }
+
+    func noteRoundTrip(_ milliseconds: Double) {
+        self.roundTrip.withLock { $0 = milliseconds }
     }
 
     var description: String {

@@ -21,14 +21,18 @@ final class Worker {
     /// The configuration that new transactions take.
     private(set) var snapshot: Snapshot
     /// What each listener's tag stands for.
-    var listeners: [Int: ListenerRole] = [:]
+    var listeners: [Int: Entrance] = [:]
     /// The edge's core binds; every worker has a UDP socket on each UDP one.
     var coreBinds = CoreBinds()
     private(set) var context: FlowContext?
+    /// The first worker's alone.
+    var upkeep: Upkeep?
 
     var flows: [UInt64: StreamFlow] = [:]
     var serverTransactions: [TransactionKey: ServerTransaction] = [:]
     var clientTransactions: [UInt64: ClientTransaction] = [:]
+    /// CANCELs over UDP that are not answered yet, by the branch of their INVITE.
+    var cancels: [UInt64: CancelRetransmission] = [:]
     /// TCP connections to core servers that we opened.
     var coreConnections: [Endpoint: StreamFlow] = [:]
     var timers: TimerValues
@@ -133,19 +137,72 @@ final class Worker {
             self.receiveRequest(request, fromCore: origin, isHandedOver: true)
         case .send(let bytes, let flow):
             _ = self.flows[flow]?.send(bytes)
+        case .failed(let branch):
+            self.failTransaction(branch)
         case .snapshot(let snapshot):
             self.apply(snapshot)
         }
     }
-}
 
-/// What a listener is for.
-enum ListenerRole: Sendable {
-    /// TLS for the domains that share the address.
-    case tls(Endpoint)
-    /// Plain TCP outside, for one domain.
-    case outside(DomainKey)
-    case core
+    // MARK: Transactions
+
+    func add(_ transaction: ServerTransaction) {
+        self.serverTransactions[transaction.key] = transaction
+        self.shared.transactions.wrappingAdd(1, ordering: .relaxed)
+        self.metrics.transactionStarted(transaction.isInvite ? .inviteServer : .nonInviteServer)
+        transaction.start()
+    }
+
+    func remove(_ transaction: ServerTransaction) {
+        guard self.serverTransactions.removeValue(forKey: transaction.key) != nil else { return }
+        self.shared.transactions.wrappingSubtract(1, ordering: .relaxed)
+        self.metrics.transactionEnded(transaction.isInvite ? .inviteServer : .nonInviteServer)
+        transaction.ended()
+    }
+
+    func add(_ client: ClientTransaction) {
+        self.clientTransactions[client.branch.number] = client
+        self.metrics.transactionStarted(client.isInvite ? .inviteClient : .nonInviteClient)
+        if case .flow(let id) = client.leg, let state = self.flows[id.number]?.userData as? FlowState {
+            state.clients.insert(client.branch.number)
+        }
+    }
+
+    func remove(_ client: ClientTransaction) {
+        guard self.clientTransactions.removeValue(forKey: client.branch.number) != nil else { return }
+        self.metrics.transactionEnded(client.isInvite ? .inviteClient : .nonInviteClient)
+        self.cancels[client.branch.number]?.stop()
+        if case .flow(let id) = client.leg, let state = self.flows[id.number]?.userData as? FlowState {
+            state.clients.remove(client.branch.number)
+        }
+    }
+
+    /// Whether another server could take a request whose attempt failed.
+    func hasAlternative(_ transaction: ServerTransaction) -> Bool { !transaction.hops.isEmpty }
+
+    /// Sends the CANCEL of a branch as a transaction of its own, with the INVITE's branch (RFC 3261 §9.1).
+    func sendCancel(_ cancel: [UInt8], for client: ClientTransaction) {
+        self.send(cancel, by: client.leg)
+        guard !client.transport.isReliable else { return }
+        self.cancels[client.branch.number]?.stop()
+        self.cancels[client.branch.number] = CancelRetransmission(self, cancel, client)
+    }
+
+    // MARK: Timers
+
+    func startTimer(_ duration: Duration, _ target: any TimerTarget, kind: UInt8) -> TimerID {
+        self.context?.wheel.start(after: duration, target, kind: kind) ?? .none
+    }
+
+    func cancelTimer(_ id: TimerID) {
+        guard id != .none else { return }
+        self.context?.wheel.cancel(id)
+    }
+
+    /// Runs something in the next tick.
+    func afterwards(_ body: @escaping () -> Void) {
+        self.eventLoop.assumeIsolated().execute(body)
+    }
 }
 
 extension TimerValues {
