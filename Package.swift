@@ -48,8 +48,8 @@ let package = Package(
         .target(
             name: "GatehouseServer",
             dependencies: [
-                "SIPMessage", "SIPTransaction", "GatehousePolicy", "GatehouseConfig", "GatehouseTLS", "GatehouseNet",
-                .product(name: "NIOHTTP1", package: "swift-nio"),
+                "CSocket", "SIPMessage", "SIPTransaction", "GatehousePolicy", "GatehouseConfig", "GatehouseTLS",
+                "GatehouseNet", .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
             ] + nio,
             swiftSettings: settings),

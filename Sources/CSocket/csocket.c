@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/aio_abi.h>
+#include <malloc.h>
 
 #include <netinet/in.h>
 #include <string.h>
@@ -123,3 +124,5 @@ int csocket_poller_take(unsigned long poller, csocket_ready *ready, int capacity
     }
     return (int)count;
 }
+
+void csocket_trim_heap(void) { malloc_trim(0); }

@@ -11,7 +11,7 @@ public struct BindError: Error, Sendable, Equatable {
     /// What the system said.
     public var cause: String
 
-    init(transport: Transport, endpoint: Endpoint, errno: Int32) {
+    public init(transport: Transport, endpoint: Endpoint, errno: Int32) {
         self.transport = transport
         self.endpoint = endpoint
         self.errno = errno

@@ -1,4 +1,5 @@
 internal import GatehouseNet
+internal import GatehousePolicy
 internal import SIPMessage
 
 /// The addresses by which the core and the edge reach each other, as one worker has them.

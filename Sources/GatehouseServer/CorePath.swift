@@ -1,5 +1,6 @@
 internal import GatehouseNet
 internal import GatehousePolicy
+internal import GatehouseTLS
 internal import SIPMessage
 internal import SIPTransaction
 

@@ -1,4 +1,5 @@
 internal import GatehousePolicy
+internal import GatehouseTLS
 internal import SIPMessage
 internal import SIPTransaction
 

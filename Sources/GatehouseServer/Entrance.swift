@@ -1,4 +1,5 @@
 internal import GatehousePolicy
+internal import Logging
 internal import SIPMessage
 
 /// A listener as the workers see it: what it is for, and what it lets in before the first byte says which domain is meant.

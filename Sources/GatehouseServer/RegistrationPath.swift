@@ -1,5 +1,6 @@
 internal import GatehouseNet
 internal import GatehousePolicy
+internal import GatehouseTLS
 internal import SIPMessage
 
 // REGISTER through the edge: with a `pbx` core the edge takes the place of the device's contacts (PBX-07), with a `proxy`

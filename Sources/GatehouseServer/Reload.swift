@@ -1,10 +1,10 @@
-import Synchronization
-
 internal import GatehouseConfig
 internal import GatehouseNet
 internal import GatehousePolicy
 internal import GatehouseTLS
+internal import Logging
 internal import SIPMessage
+internal import Synchronization
 
 /// Lets one reload run at a time; those that come meanwhile wait their turn.
 actor ReloadGate {

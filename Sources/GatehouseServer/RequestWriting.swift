@@ -1,4 +1,6 @@
+internal import GatehouseNet
 internal import GatehousePolicy
+internal import GatehouseTLS
 internal import SIPMessage
 internal import SIPTransaction
 
@@ -44,7 +46,7 @@ extension Worker {
             }
         } else {
             editor.removeTopRoutes(route.ownRoutes, of: message)
-            editor.markReceived(from: state.remote, in: message)
+            editor.markReceived(from: state.remote)
             editor.limitBreadth(of: message)
             if method == .register {
                 try self.insertPath(in: message, passage, transport: transport, bind: bind, &editor)
@@ -99,7 +101,7 @@ extension Worker {
             try self.replaceCoreContacts(in: message, passage, &editor)
         } else {
             editor.removeTopRoutes(ownRoutes, of: message)
-            editor.markReceived(from: source, in: message)
+            editor.markReceived(from: source)
             editor.limitBreadth(of: message)
             if message.method.isRecordRouted {
                 guard let routes = self.recordRoutes(passage) else { throw .unwritable }

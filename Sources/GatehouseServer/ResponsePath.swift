@@ -208,7 +208,7 @@ extension ClientTransaction {
             // A server with several addresses may answer from another port, though not as another host.
             return sent.address == received.address
         case (.flow(let sent), .flow(let received)):
-            return sent == received || self.remote == origin.source.address
+            return sent == received || self.remote.address == origin.source.address
         case (.datagram, .flow), (.flow, .datagram):
             return false
         }

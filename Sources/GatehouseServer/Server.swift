@@ -1,11 +1,11 @@
 import Synchronization
 
-public import GatehouseConfig
+internal import GatehouseConfig
 internal import GatehouseNet
 internal import GatehousePolicy
 internal import GatehouseTLS
 internal import Glibc
-public import Logging
+internal import Logging
 internal import NIOCore
 internal import NIOPosix
 internal import SIPMessage
@@ -100,7 +100,6 @@ public final class Server: RunnableEdge {
         let secret: EdgeSecret
         let tlsContext: TLSServerContext
         do {
-            try makeFolder(configuration.edge.stateDirectory)
             secret = try EdgeSecret.load(path: configuration.edge.secretFile, create: true)
             tlsContext = try TLSServerContext()
         } catch {
@@ -164,11 +163,10 @@ public final class Server: RunnableEdge {
 
     /// Opens what the first configuration asks for.
     private func open(_ snapshot: Snapshot) async throws(StartError) {
-        do throws(StartError) {
-            try await self.openCoreBinds(snapshot.configuration.core.binds, advertise: snapshot.configuration.core.advertise)
-            let opened = try await self.openListeners(snapshot, beside: [])
-            self.state.withLock { $0.listeners = opened }
-        }
+        let core = snapshot.configuration.core
+        try await self.openCoreBinds(core.binds, advertise: core.advertise)
+        let opened = try await self.openListeners(snapshot, beside: [])
+        self.state.withLock { $0.listeners = opened }
         if let bind = snapshot.configuration.edge.admin {
             do {
                 let admin = try await AdminServer.start(
@@ -402,20 +400,6 @@ extension Worker {
             return .success(socket.local)
         } catch {
             return .failure(error)
-        }
-    }
-}
-
-/// Makes a folder and those above it, for the owner alone.
-private func makeFolder(_ path: String) throws(StartError) {
-    var partial = ""
-    for part in path.split(separator: "/", omittingEmptySubsequences: false) {
-        partial += part + "/"
-        guard partial.count > 1 else { continue }
-        if mkdir(partial, 0o700) != 0, errno != EEXIST {
-            throw StartError([
-                "edge.state_dir: \(path) cannot be made (\(String(cString: strerror(errno)))): give a folder that this user may write to"
-            ])
         }
     }
 }

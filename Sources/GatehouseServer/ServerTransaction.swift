@@ -65,19 +65,12 @@ final class ServerTransaction: TimerTarget {
         case .invite:
             guard
                 let trying = ResponseWriter.make(
-                    status: 100, reason: nil, to: self.request, source: self.origin.source, toTag: nil,
-                    extra: self.timestamp)
+                    status: 100, reason: nil, to: self.request, source: self.origin.source, toTag: nil)
             else { return }
             self.respond(trying, status: 100)
         case .other(let machine):
             self.retransmission = self.worker.startTimer(machine.start(), self, kind: TimerKind.trying.rawValue)
         }
-    }
-
-    /// The request's Timestamp, which a 100 repeats (RFC 3261 §8.2.6.1).
-    private var timestamp: [(StaticString, [UInt8])] {
-        guard let field = self.request.first(.timestamp) else { return [] }
-        return [("Timestamp", self.request.unfolded(field.value))]
     }
 
     func receivedRetransmission() {
@@ -227,7 +220,7 @@ final class ServerTransaction: TimerTarget {
             case .sendTrying:
                 guard
                     let trying = ResponseWriter.make(
-                        status: 100, reason: nil, to: self.request, source: self.origin.source, toTag: nil, extra: [])
+                        status: 100, reason: nil, to: self.request, source: self.origin.source, toTag: nil)
                 else { return }
                 self.latest = trying
                 self.worker.send(trying, by: self.origin.leg)

@@ -42,7 +42,7 @@ struct TrustedSources: Sendable {
 
     private static func masked(_ address: IPAddress, _ mask: Mask) -> IPAddress {
         func keep(_ word: UInt64, _ count: Int, of width: Int) -> UInt64 {
-            count <= 0 ? 0 : count >= width ? word : word >> UInt64(width - count) << UInt64(width - count)
+            count <= 0 ? 0 : count >= width ? word : (word >> UInt64(width - count)) << UInt64(width - count)
         }
         guard mask.isIPv6 else {
             return IPAddress(v4: UInt32(truncatingIfNeeded: keep(address.low, mask.prefixLength, of: 32)))

@@ -1,9 +1,11 @@
+internal import CSocket
 internal import GatehouseNet
 internal import GatehousePolicy
-internal import Glibc
+internal import Logging
 internal import NIOCore
 internal import SIPMessage
 internal import SIPTransaction
+internal import Synchronization
 
 // What the first worker does from time to time for all.
 
@@ -47,7 +49,7 @@ final class Upkeep: TimerTarget {
         let connections = self.worker.shared.connections.load(ordering: .relaxed)
         self.mostConnections = max(self.mostConnections, connections)
         if self.mostConnections > 1000, connections < self.mostConnections / 2 {
-            malloc_trim(0)
+            csocket_trim_heap()
             self.mostConnections = connections
         }
     }

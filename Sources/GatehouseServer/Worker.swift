@@ -190,6 +190,7 @@ final class Worker {
 
     // MARK: Timers
 
+    @discardableResult
     func startTimer(_ duration: Duration, _ target: any TimerTarget, kind: UInt8) -> TimerID {
         self.context?.wheel.start(after: duration, target, kind: kind) ?? .none
     }
@@ -231,7 +232,7 @@ struct OwnTags {
     func tag(for request: Message) -> [UInt8] {
         var hasher = Hasher()
         hasher.combine(self.seed)
-        for range in [request.callID, request.from?.tag, request.cseq?.numberRange] {
+        for range in [request.callID, request.from?.tag, request.first(.cseq)?.value] {
             guard let range else { continue }
             request.bytes.withUnsafeBytes { bytes in
                 guard range.end <= bytes.count else { return }

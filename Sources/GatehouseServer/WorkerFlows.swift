@@ -270,16 +270,23 @@ extension ConnectionEnd {
     init(_ reason: FlowCloseReason) {
         self =
             switch reason {
-            case .peerClosed: .peer
-            case .truncated, .peerReset: .aborted
-            case .idle, .halfOpenTimeout, .noPong: .idle
+            case .peerClosed: .peerClosed
+            case .truncated: .truncated
+            case .peerReset: .peerReset
+            case .idle: .idle
             case .headerTimeout: .headerTimeout
             case .bodyTimeout: .bodyTimeout
-            case .writeTimeout, .writeQueueFull: .writeQueue
-            case .framing, .notSIP: .framing
+            case .halfOpenTimeout: .halfOpenTimeout
+            case .writeTimeout: .writeTimeout
+            case .noPong: .noPong
+            case .writeQueueFull: .writeQueueFull
+            case .framing: .framing
+            case .notSIP: .notSIP
             case .tls: .tls
-            case .system: .transport
-            case .refused, .released, .shutdown: .local
+            case .system: .system
+            case .refused: .refused
+            case .released: .released
+            case .shutdown: .shutdown
             }
     }
 }

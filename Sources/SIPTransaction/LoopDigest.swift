@@ -6,4 +6,7 @@ public struct LoopDigest: Sendable, Hashable {
     @usableFromInline let rawValue: UInt64
 
     @inlinable init(rawValue: UInt64) { self.rawValue = rawValue }
+
+    /// Of a request that the edge makes itself.
+    public static let none = LoopDigest(rawValue: 0)
 }

@@ -67,3 +67,6 @@ int csocket_poller_watch(unsigned long poller, csocket_watch *watch, int fd, sho
 int csocket_poller_cancel(unsigned long poller, csocket_watch *watch);
 /// Reads up to `capacity` reports (at most 64) and never waits.
 int csocket_poller_take(unsigned long poller, csocket_ready *ready, int capacity);
+
+/// Gives memory that was freed back to the system (malloc_trim, which Glibc's module map lacks).
+void csocket_trim_heap(void);
