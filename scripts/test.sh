@@ -14,16 +14,15 @@ trap 'rm -rf "$output"' EXIT
 step() { printf '\n==> %s\n' "$*"; }
 add() { passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3)); }
 
-# Prints the tests, failures and skipped tests that an xUnit report counts; zeros where there is none.
+# Prints how many tests of an xUnit report passed, failed and were skipped; zeros where there is none. (The report's own sums
+# count a test once for each failed expectation.)
 sum_xunit() {
     python3 - "$1" <<'PYTHON'
 import os, sys, xml.etree.ElementTree as xml
-suites = xml.parse(sys.argv[1]).iter("testsuite") if os.path.exists(sys.argv[1]) else []
-sums = [0, 0, 0]
-for suite in suites:
-    for index, name in enumerate(("tests", "failures", "skipped")):
-        sums[index] += int(suite.get(name) or 0)
-print(*sums)
+cases = list(xml.parse(sys.argv[1]).iter("testcase")) if os.path.exists(sys.argv[1]) else []
+failed = sum(case.find("failure") is not None for case in cases)
+skipped = sum(case.find("failure") is None and case.find("skipped") is not None for case in cases)
+print(len(cases) - failed - skipped, failed, skipped)
 PYTHON
 }
 
@@ -35,8 +34,8 @@ step "$SWIFT test: the unit tests"
 # shellcheck disable=SC2086
 "$SWIFT" test --skip-build --disable-xctest --xunit-output "$output/unit.xml" $DEBUG_FLAGS
 status=$?
-read -r tests failures skips < <(sum_xunit "$output/unit.xml")
-add $((tests - failures - skips)) "$failures" "$skips"
+read -r passes failures skips < <(sum_xunit "$output/unit.xml")
+add "$passes" "$failures" "$skips"
 if [ "$status" != 0 ] && [ "$failures" = 0 ]; then
     echo "swift test ended with status $status and named no failed test: it crashed, or could not start."
     add 0 1 0
