@@ -14,27 +14,40 @@ private final class DNSMasq {
 
     let endpoint: Endpoint
     private let process: pid_t
+    /// The end of a pipe: when it closes, be it that the tests crash, the name server goes. It is killed, since it inherits
+    /// an event loop's signal mask.
+    private let life: Int32
 
     init(_ zone: [String]) async throws {
-        // A port that was free a moment ago on UDP; another one is tried if it has gone meanwhile.
+        // A port that was free a moment ago.
         let probe = try await DNSScriptedServer.start { _ in [] }
         self.endpoint = probe.endpoint
         try await probe.stop()
+        var ends: [Int32] = [-1, -1]
+        try #require(pipe(&ends) == 0)
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        self.life = ends[1]
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        posix_spawn_file_actions_adddup2(&actions, ends[0], 0)
         let arguments =
             [
-                Self.path, "--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--pid-file=",
-                "--log-facility=/dev/null", "--bind-interfaces", "--listen-address=127.0.0.1",
-                "--port=\(self.endpoint.port)", "--local-ttl=77", "--local=/example/",
+                "/bin/sh", "-c", #""$@" & read _; kill -9 $!"#, "sh", Self.path, "--keep-in-foreground", "--no-resolv",
+                "--no-hosts", "--conf-file=/dev/null", "--pid-file=", "--log-facility=/dev/null", "--bind-interfaces",
+                "--listen-address=127.0.0.1", "--port=\(self.endpoint.port)", "--local-ttl=77", "--local=/example/",
             ] + zone
         var pointers = arguments.map { strdup($0) } + [nil]
-        defer { for pointer in pointers { free(pointer) } }
         var process = pid_t()
-        try #require(posix_spawn(&process, Self.path, nil, nil, &pointers, environ) == 0)
+        let status = posix_spawn(&process, "/bin/sh", &actions, nil, &pointers, environ)
+        for pointer in pointers { free(pointer) }
+        posix_spawn_file_actions_destroy(&actions)
+        close(ends[0])
         self.process = process
+        try #require(status == 0)
     }
 
-    deinit {
-        kill(self.process, SIGKILL)
+    func stop() {
+        close(self.life)
         waitpid(self.process, nil, 0)
     }
 }
@@ -66,6 +79,7 @@ func asksDNSMasq() async throws {
             "--srv-host=_sip._tcp.far.example,p.far.example,5070,10,20", "--srv-host=_none._tcp.far.example",
             "--naptr-record=far.example,10,50,s,SIPS+D2T,,_sips._tcp.far.example",
         ] + many)
+    defer { server.stop() }
     let client = try DNSClient(DNSSettings(servers: [server.endpoint], timeout: .seconds(2)))
     let a = try await client.ask(DNSQuestion("PBX.example.", .a))
     #expect(a.outcome == .addresses([IPAddress(v4: 0xC000_0201)]))
