@@ -30,7 +30,14 @@ extension Server {
         await self.reloading.enter()
         let report = await self.reloadAlone(dryRun: dryRun)
         await self.reloading.leave()
-        self.logReload(report, dryRun: dryRun)
+        if !dryRun {
+            report.write(to: self.log)
+            if report.applied {
+                self.metrics.configurationApplied(generation: report.generation)
+            } else {
+                self.metrics.reloadFailed()
+            }
+        }
         return report
     }
 
@@ -132,24 +139,6 @@ extension Server {
         note("core.advertise", old.core.advertise != new.core.advertise)
         note("core.bind: a removed address", !old.core.binds.allSatisfy(new.core.binds.contains))
         return notes
-    }
-
-    private func logReload(_ report: ReloadReport, dryRun: Bool) {
-        if dryRun { return }
-        guard report.applied else {
-            self.metrics.reloadFailed()
-            for error in report.errors { self.log.error("reload refused: \(error)") }
-            self.log.error(
-                "reload refused: nothing changed; mend the errors above and reload again",
-                metadata: ["errors": "\(report.errors.count)", "generation": "\(report.generation)"])
-            return
-        }
-        self.metrics.configurationApplied(generation: report.generation)
-        for change in report.changes.prefix(100) { self.log.notice("reload: \(change)") }
-        for warning in report.warnings.prefix(100) { self.log.warning("reload: \(warning)") }
-        self.log.notice(
-            "reload done",
-            metadata: ["changes": "\(report.changes.count)", "generation": "\(report.generation)"])
     }
 }
 
