@@ -37,7 +37,7 @@ final class Worker {
     var coreConnections: [Endpoint: StreamFlow] = [:]
     var timers: TimerValues
     var messageLimits: MessageLimits
-    var generator = SystemRandomNumberGenerator()
+    var generator = BufferedGenerator()
     /// The number of the last client transaction, or stateless branch.
     private var lastBranch: UInt64 = 0
     /// Marks final responses of our own, so that the ACK to one that left no transaction is known.
