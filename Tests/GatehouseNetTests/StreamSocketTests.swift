@@ -155,7 +155,7 @@ import Testing
     @Test("a closed listener accepts no more, and its connections live on")
     func closedListener() async throws {
         let worker = try await TestWorker { owner in owner.onMessage = { $0.send($1.bytes) } }
-        let listener = try await worker.listen()
+        let listener = try await worker.listen("127.0.0.77")  // where no other test can take the port meanwhile
         let peer = try TestPeer(to: listener.local)
         #expect(await worker.next() == .opened)
         await listener.close()

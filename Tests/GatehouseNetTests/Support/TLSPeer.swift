@@ -11,6 +11,14 @@ final class TLSPeer {
     struct Failure: Error {
         var call: String
         var error: Int32
+        /// OpenSSL's own words.
+        var reason: String
+
+        init(call: String, error: Int32) {
+            self.call = call
+            self.error = error
+            self.reason = ERR_reason_error_string(ERR_peek_last_error()).map { String(cString: $0) } ?? ""
+        }
     }
 
     let socket: TestPeer
@@ -34,6 +42,7 @@ final class TLSPeer {
         _ = shim_SSL_set_tlsext_host_name(self.ssl, "a.example")
         SSL_set_msg_callback(self.ssl, noteRecord)
         SSL_ctrl(self.ssl, SSL_CTRL_SET_MSG_CALLBACK_ARG, 0, self.recordLengths)
+        ERR_clear_error()  // the queue is the thread's, and other tests' failures may be in it
         let result = SSL_connect(self.ssl)
         guard result == 1 else { throw Failure(call: "SSL_connect", error: SSL_get_error(self.ssl, result)) }
         #expect(SSL_version(self.ssl) == version)
@@ -55,6 +64,7 @@ final class TLSPeer {
     /// Sends one record, or as few as it takes.
     func send(_ text: String) throws {
         let bytes = Array(text.utf8)
+        ERR_clear_error()
         let result = SSL_write(self.ssl, bytes, Int32(bytes.count))
         guard result == bytes.count else { throw Failure(call: "SSL_write", error: SSL_get_error(self.ssl, result)) }
     }
@@ -62,6 +72,7 @@ final class TLSPeer {
     /// What is there next; nil at the peer's close_notify.
     func receive() throws -> String? {
         var bytes = [UInt8](repeating: 0, count: 1 << 16)
+        ERR_clear_error()
         let result = SSL_read(self.ssl, &bytes, Int32(bytes.count))
         if result > 0 { return String(decoding: bytes[..<Int(result)], as: UTF8.self) }
         let error = SSL_get_error(self.ssl, result)
