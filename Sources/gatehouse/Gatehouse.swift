@@ -9,9 +9,8 @@ struct Gatehouse: AsyncParsableCommand {
         abstract: "A multi-domain TLS edge for PBXs that speak plain SIP.",
         version: "gatehouse \(BuildInfo.version)",
         subcommands: [
-            Run.self, Check.self, Reload.self, Status.self, Domains.self, Certificates.self, Connections.self, Bindings.self,
-            Cores.self,
-            Version.self,
+            Run.self, Check.self, Reload.self, Status.self, Domains.self, Certificates.self, Connections.self,
+            Bindings.self, Cores.self, Demo.self, Version.self,
         ])
 }
 

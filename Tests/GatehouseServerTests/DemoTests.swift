@@ -4,6 +4,7 @@ import Glibc
 import NIOCore
 import NIOPosix
 import SIPMessage
+import Synchronization
 import Testing
 
 @testable import GatehouseServer
@@ -25,7 +26,7 @@ struct DemoLadderTests {
         for line in lines { #expect(line.indices.filter { line[$0] == "|" } == bars) }
         #expect(lines[0][bars[0]..<bars[1]].contains("- INVITE sips:bob -") && lines[0][..<bars[1]].hasSuffix(">"))
         #expect(lines[1][bars[1]..<bars[2]].hasPrefix("|<-") && lines[1][..<bars[2]].hasSuffix("-"))
-        #expect(lines[2][bars[3]..<bars[4]].contains(" xxxxxxxxxxxxxxxxx ->"))
+        #expect(lines[2][bars[3]..<bars[4]].contains(" xxxxxxxxxxxxxxx ->"))
         #expect(ladder.finish().isEmpty)
     }
 }
@@ -92,5 +93,36 @@ struct DemoSiteTests {
         defer { other.remove() }
         #expect(other.pbx.port != site.pbx.port)
         try await taken.close()
+    }
+}
+
+@Suite("Demo", .timeLimit(.minutes(1)))
+struct DemoTests {
+    @Test("the demonstration's call crosses both domains under TLS, with a tag, and leaves nothing behind")
+    func wholeCall() async throws {
+        let said = Mutex("")
+        let output = LogOutput(descriptor: STDERR_FILENO)
+        let demo = try await Demo.run(certificates: "/nonexistent", output: output) { paragraph in
+            said.withLock { $0 += paragraph + "\n" }
+        }
+        let text = said.withLock { $0 }
+        let ladder = text.split(separator: "\n").filter { $0.contains("|") }.map { $0.split(separator: "|") }
+        // An INVITE in each of the four spaces between the columns, and the last BYE's answer back at the caller.
+        for space in 1...4 {
+            #expect(ladder.contains { $0.count > space && $0[space].contains(" INVITE ") && $0[space].hasSuffix(">") })
+        }
+        #expect(ladder.last.map { $0.count > 1 && $0[1].hasPrefix("<") && $0[1].contains("200 (BYE)") } == true)
+        #expect(text.contains("alice   TLSv1.3") && text.contains("the certificate names beta.example"))
+        #expect(text.contains("arrived=sips; transport=tls; domain=alpha.example"))
+        #expect(text.contains("sip_cafile"))
+
+        let folder = try #require(text.firstMatch(of: /(\/\S*gatehouse-demo-\w+)\/gatehouse.yaml/)?.1)
+        #expect(access("\(folder)/gatehouse.yaml", F_OK) == 0)
+        #expect(await demo.edge.adminSource.status().domains == 2)
+        #expect(await demo.edge.adminSource.bindings(AdminQuery())?.total == 0)
+        await demo.edge.stop()
+        await demo.end()
+        #expect(access(String(folder), F_OK) != 0)
+        output.close()
     }
 }

@@ -20,9 +20,6 @@ public enum Demo {
     /// How long the call may take before it counts as failed.
     private static let patience = TimeAmount.seconds(15)
 
-    /// Starts an edge on a configuration file.
-    public typealias EdgeStart = @Sendable (_ configurationPath: String) async throws -> any RunnableEdge
-
     /// What runs once the call is over: the edge and the PBX, for phones to come.
     public final class Running: Sendable {
         public let edge: any RunnableEdge
@@ -46,27 +43,28 @@ public enum Demo {
     ///
     /// - Parameters:
     ///   - certificates: a folder as `certs/make-certs.sh` makes it; where it does not serve, certificates are made.
-    ///   - start: starts the edge.
+    ///   - output: gets the edge's log.
+    ///   - isFinal: whether nothing follows the call, so that nobody is invited to connect.
     ///   - say: prints a paragraph.
     /// - Throws: why there was no call; then nothing runs any more.
     public static func run(
-        certificates: String, start: EdgeStart, say: @Sendable (String) -> Void
+        certificates: String, output: LogOutput, isFinal: Bool = false, say: @Sendable (String) -> Void
     ) async throws -> Running {
         let site = try Site.make(certificates: certificates)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        var edge: (any RunnableEdge)?
+        var edge: Server?
         do {
             let ladder = Ladder()
             let session = Mutex<String?>(nil)
             try await self.startCore(site, group, ladder) { tag in session.withLock { $0 = $0 ?? tag } }
-            let started = try await start(site.configurationPath)
+            let started = try await Server.start(configurationPath: site.configurationPath, output: output)
             edge = started
             say(self.opening(site))
             let call = try await self.call(site, group, ladder)
             say(
                 self.story(
                     alice: call.alice, bob: call.bob, ladder: ladder.finish(), session: session.withLock { $0 }))
-            say(self.invitation(site))
+            if !isFinal { say(self.invitation(site)) }
             return Running(edge: started, site: site, group: group)
         } catch {
             await edge?.stop()
@@ -134,6 +132,7 @@ public enum Demo {
         let ringing = try await bob.request(.invite)
         let tag = self.random()
         try await bob.respond(180, to: ringing, tag: tag)
+        try await alice.ringing()
         let media = SDP.answer(to: ringing.body.bytes(in: ringing.bytes), from: "127.0.0.1") ?? []
         try await bob.respond(200, to: ringing, tag: tag, body: media)
         let answer = try await alice.finalResponse(to: .invite)

@@ -14,7 +14,7 @@ extension Demo {
             var text: String
         }
         private let events = Mutex<[Event]?>([])
-        private static let width = 24
+        private static let width = 22
 
         /// Adds an arrow; without effect once the ladder is finished.
         func note(from: Column, to: Column, _ text: String) {
@@ -43,7 +43,7 @@ extension Demo {
             }.joined(separator: "\n")
         }
 
-        private static let margin = 10
+        private static let margin = 7
 
         private static func line(_ event: Event) -> String {
             let left = min(event.from.rawValue, event.to.rawValue)

@@ -120,6 +120,11 @@ extension Demo {
             try await self.send(response)
         }
 
+        /// Waits until the other phone rings.
+        func ringing() async throws {
+            _ = try await self.receive("180 Ringing") { $0.status == 180 }
+        }
+
         /// The final response to a request that this phone sent, at least 200.
         func finalResponse(to method: Method) async throws -> Message {
             let answer = try await self.receive("an answer to its \(method.text)") {

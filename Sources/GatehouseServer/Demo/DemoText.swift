@@ -24,7 +24,8 @@ extension Demo {
 
     private static func caption(_ facts: TLSFacts) -> String {
         let names = facts.verified?.names.dnsNames ?? []
-        return "\(facts.version), \(facts.cipher); the certificate names \(names.joined(separator: ", "))"
+        let shown = names.prefix(2).joined(separator: ", ") + (names.count > 2 ? ", …" : "")
+        return "\(facts.version), \(facts.cipher); the certificate names \(shown)"
     }
 
     /// The call: its ladder, and what protected it.
