@@ -71,8 +71,12 @@ let package = Package(
         .testTarget(
             name: "GatehouseConfigTests", dependencies: ["GatehouseConfig", "GatehousePolicy", "SIPMessage"],
             exclude: ["Cases"], swiftSettings: settings),
+        .target(
+            name: "TestSupport", dependencies: ["COpenSSL", "GatehousePolicy"], path: "Tests/TestSupport",
+            swiftSettings: settings),
         .testTarget(
-            name: "GatehouseTLSTests", dependencies: ["GatehouseTLS", "GatehousePolicy", "SIPMessage"] + nio,
+            name: "GatehouseTLSTests",
+            dependencies: ["GatehouseTLS", "GatehousePolicy", "SIPMessage", "COpenSSL", "TestSupport"] + nio,
             swiftSettings: settings),
         .testTarget(
             name: "GatehouseNetTests",

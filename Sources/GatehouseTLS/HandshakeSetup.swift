@@ -16,6 +16,8 @@ final class HandshakeSetup {
     var firstByte: UInt8?
     /// Why we refused the ClientHello.
     var refusal: TLSFailure?
+    /// The alert to refuse with once the version is chosen: before, OpenSSL can't send those that are new in TLS 1.3.
+    var lateAlert: Int32?
     /// X509_V_ERR and the subject of the certificate meant.
     var verificationFault: (code: Int32, subject: String?)?
     var presentedNames: PresentedNames?
@@ -78,7 +80,7 @@ extension TLSEngine {
                 cause: .protocolError, text: "the client's server_name extension is malformed")
             return SSL_AD_DECODE_ERROR
         }
-        if self.setup?.domain != nil {
+        if self.setup?.domain != nil || self.setup?.lateAlert != nil {
             // The ClientHello after a HelloRetryRequest says the same (RFC 8446 §4.1.2).
             return self.setup?.serverName == serverName ? nil : SSL_AD_ILLEGAL_PARAMETER
         }
@@ -100,7 +102,9 @@ extension TLSEngine {
             return SSL_AD_UNRECOGNIZED_NAME
         case .missingName:
             self.setup?.refusal = .missingName(on: listener)
-            return newestVersion >= 0x0304 ? SSL_AD_MISSING_EXTENSION : SSL_AD_HANDSHAKE_FAILURE
+            guard newestVersion >= 0x0304 else { return SSL_AD_HANDSHAKE_FAILURE }
+            self.setup?.lateAlert = SSL_AD_MISSING_EXTENSION
+            return nil
         }
     }
 

@@ -80,17 +80,7 @@ final class PrivateKey: @unchecked Sendable {
 
     private static func decode(_ der: UnsafeBufferPointer<UInt8>, structure: String?, type: String?) -> OpaquePointer? {
         var key: OpaquePointer?
-        return withUnsafeMutablePointer(to: &key) { key in  // which the decoder keeps and writes to
-            guard
-                let decoder = OSSL_DECODER_CTX_new_for_pkey(
-                    key, "DER", structure, type, shim_EVP_PKEY_KEYPAIR, nil, nil)
-            else { return nil }
-            defer { OSSL_DECODER_CTX_free(decoder) }
-            var position = der.baseAddress
-            var rest = der.count
-            guard OSSL_DECODER_from_data(decoder, &position, &rest) == 1 else { return nil }
-            return key.pointee
-        }
+        return shim_decode_private_key(&key, structure, type, der.baseAddress, der.count) == 1 ? key : nil
     }
 
     private static let ellipticCurveOID: [UInt8] = [0x06, 0x07, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01]

@@ -16,6 +16,7 @@ public final class TLSServerContext: Sendable {
         self.context = try TLSContext(method: TLS_server_method())
         let handle = self.context.handle
         SSL_CTX_set_client_hello_cb(handle, receiveClientHello, nil)
+        shim_SSL_CTX_set_tlsext_servername_callback(handle, confirmServerName)
         SSL_CTX_set_alpn_select_cb(handle, selectApplicationProtocol, nil)
         // A second ticket would cost 14 µs, and serve nobody.
         guard SSL_CTX_set_num_tickets(handle, 1) == 1,
@@ -47,6 +48,19 @@ private func receiveClientHello(
     guard let code = engine.receiveClientHello(ClientHello(ssl)) else { return SSL_CLIENT_HELLO_SUCCESS }
     alert?.pointee = code
     return SSL_CLIENT_HELLO_ERROR
+}
+
+/// SSL_CTX_set_tlsext_servername_callback, called once the version is chosen, whether or not the client named a host.
+private func confirmServerName(
+    _ ssl: OpaquePointer?, _ alert: UnsafeMutablePointer<Int32>?, _: UnsafeMutableRawPointer?
+) -> Int32 {
+    guard let ssl, let setup = TLSEngine.of(ssl)?.setup else { return SSL_TLSEXT_ERR_ALERT_FATAL }
+    if let late = setup.lateAlert {
+        alert?.pointee = late
+        return SSL_TLSEXT_ERR_ALERT_FATAL
+    }
+    // RFC 6066 §3: a server that used the name says so.
+    return setup.serverName == nil ? SSL_TLSEXT_ERR_NOACK : SSL_TLSEXT_ERR_OK
 }
 
 /// SSL_CTX_set_alpn_select_cb, called where the client offers any: SIP or nothing (TLS-11).

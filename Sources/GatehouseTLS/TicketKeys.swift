@@ -54,14 +54,14 @@ final class TicketKeys: Sendable {
             let key = [keys.current, keys.previous].compactMap { $0 }.first { $0.name.elementsEqual(presented) }
             guard let key else { return 0 }
             guard EVP_DecryptInit_ex2(cipherContext, self.cipher.handle, key.cipher, iv, nil) == 1,
-                Self.setMAC(macContext, key.mac)
+                shim_EVP_MAC_init_HMAC_SHA256(macContext, key.mac, key.mac.count) == 1
             else { return -1 }
             return 2
         }
         guard let key = self.currentKey(), RAND_bytes(iv, 16) == 1 else { return -1 }
         for index in 0..<16 { name[index] = key.name[index] }
         guard EVP_EncryptInit_ex2(cipherContext, self.cipher.handle, key.cipher, iv, nil) == 1,
-            Self.setMAC(macContext, key.mac)
+            shim_EVP_MAC_init_HMAC_SHA256(macContext, key.mac, key.mac.count) == 1
         else { return -1 }
         return 1
     }
@@ -75,30 +75,6 @@ final class TicketKeys: Sendable {
                 keys = Keys(current: next, previous: isRecent ? keys.current : nil)
             }
             return keys.current
-        }
-    }
-
-    private static func setMAC(_ context: OpaquePointer, _ key: [UInt8]) -> Bool {
-        var key = key
-        var digest = Array("SHA256".utf8CString)
-        // The parameters point to their names, which live only as long as these scopes.
-        return OSSL_MAC_PARAM_KEY.withCString { keyName in
-            OSSL_MAC_PARAM_DIGEST.withCString { digestName in
-                key.withUnsafeMutableBytes { key in
-                    digest.withUnsafeMutableBufferPointer { digest in
-                        var parameters = (
-                            OSSL_PARAM_construct_octet_string(keyName, key.baseAddress, key.count),
-                            OSSL_PARAM_construct_utf8_string(digestName, digest.baseAddress, 0),
-                            OSSL_PARAM_construct_end()
-                        )
-                        return withUnsafePointer(to: &parameters) {
-                            $0.withMemoryRebound(to: OSSL_PARAM.self, capacity: 3) {
-                                EVP_MAC_CTX_set_params(context, $0) == 1
-                            }
-                        }
-                    }
-                }
-            }
         }
     }
 }
