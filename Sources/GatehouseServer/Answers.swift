@@ -201,6 +201,9 @@ extension Worker {
 
     /// Ends the call when its INVITE failed or its BYE was answered.
     func answered(_ transaction: ServerTransaction, status: Int) {
+        guard !transaction.isAnswered else { return }
+        transaction.isAnswered = true
+        self.shared.unanswered.wrappingSubtract(1, ordering: .relaxed)
         if let call = transaction.call, status >= 300 { self.endCall(call) }
         if transaction.request.method == .bye, let callID = transaction.request.callID {
             self.endCall(self.callName(transaction.request, callID))

@@ -358,7 +358,7 @@ public final class Server: RunnableEdge {
             metadata: ["calls": "\(self.shared.calls.count)", "connections": "\(self.connectionCount)"])
         let clock = ContinuousClock()
         let deadline = clock.now.advanced(by: limit)
-        while self.shared.calls.count > 0 || self.shared.transactions.load(ordering: .relaxed) > 0,
+        while self.shared.calls.count > 0 || self.shared.unanswered.load(ordering: .relaxed) > 0,
             clock.now < deadline
         {
             do { try await Task.sleep(for: .milliseconds(50)) } catch { break }

@@ -18,6 +18,8 @@ final class ServerShared: Sendable {
     let tlsContext: TLSServerContext
     /// Transactions alive, over all workers, against `edge.limits.transactions`.
     let transactions = Atomic<Int>(0)
+    /// Requests under way that have no final answer yet, over all workers: what draining waits for beside calls.
+    let unanswered = Atomic<Int>(0)
     /// Connections open, over all workers.
     let connections = Atomic<Int>(0)
     let isDraining = Atomic<Bool>(false)

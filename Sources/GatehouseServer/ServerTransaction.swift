@@ -33,6 +33,8 @@ final class ServerTransaction: TimerTarget {
     /// The CANCEL that came for it.
     var cancel: Message?
     private var isEnded = false
+    /// Whether its final answer went out, or will never.
+    var isAnswered = false
     /// The latest response as sent, for copies of the request.
     private var latest: [UInt8]?
     private var retransmission = TimerID.none

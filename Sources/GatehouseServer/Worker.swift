@@ -149,6 +149,7 @@ final class Worker {
     func add(_ transaction: ServerTransaction) {
         self.serverTransactions[transaction.key] = transaction
         self.shared.transactions.wrappingAdd(1, ordering: .relaxed)
+        self.shared.unanswered.wrappingAdd(1, ordering: .relaxed)
         self.metrics.transactionStarted(transaction.isInvite ? .inviteServer : .nonInviteServer)
         transaction.start()
     }
@@ -156,6 +157,7 @@ final class Worker {
     func remove(_ transaction: ServerTransaction) {
         guard self.serverTransactions.removeValue(forKey: transaction.key) != nil else { return }
         self.shared.transactions.wrappingSubtract(1, ordering: .relaxed)
+        if !transaction.isAnswered { self.answered(transaction, status: 408) }
         self.metrics.transactionEnded(transaction.isInvite ? .inviteServer : .nonInviteServer)
         transaction.ended()
     }
