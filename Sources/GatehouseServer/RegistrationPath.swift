@@ -10,7 +10,8 @@ extension Worker {
     /// The contacts of a REGISTER and the names under which their bindings are kept.
     func registration(of message: Message, _ domain: DomainRuntime) throws(Refusal) -> Registration {
         guard let to = message.to else { throw Refusal(400, .syntax) }
-        let aor = to.uri.userInfo.bytes(in: message.bytes) + [0x40] + domain.name
+        // Without a password, which is nobody's to see (URI-05).
+        let aor = (to.uri.user.map { $0.bytes(in: message.bytes) + [0x40] } ?? []) + domain.name
         var registration = Registration(aor: aor, contacts: [], isWildcard: false)
         guard message.first(.contact) != nil else { return registration }
         for value in message.values(of: .contact) {
