@@ -67,14 +67,14 @@ extension Demo {
         """
         It goes on serving until you press Ctrl-C. With baresip as a phone, for example, write into ~/.baresip/accounts
 
-          <sips:carol@\(Site.domains[0]);transport=tls>;auth_pass=any;outbound="sips:\(site.outside);transport=tls"
+          <sip:carol@\(Site.domains[0]);transport=tls>;auth_pass=any;outbound="sip:\(site.outside);transport=tls"
 
         and into ~/.baresip/config
 
           sip_cafile \(site.authority)
 
-        Any password will do. Then dial sips:dave@\(Site.domains[0]): a name that nobody has registered is answered by
-        the PBX itself, without sound. Meanwhile, in another terminal:
+        Any name and password will do. Two such phones can call each other; a name that nobody has registered, as in
+        /dial dave, is answered by the PBX itself, without sound. Meanwhile, in another terminal:
 
           gatehouse status       gatehouse connections       gatehouse bindings\(self.adminOption(site))
         """
