@@ -149,7 +149,7 @@ class Core(Peer):
 
     def reply(self, request, status, reason=None, **options):
         """Answers a request by the rules of RFC 3261 §18.2.2 and RFC 3581."""
-        options.setdefault("to_tag", f"{self.name}-{abs(hash(request.call_id)) % 10 ** 8}")
+        options.setdefault("to_tag", f"core-{abs(hash(request.call_id)) % 10 ** 8}")
         if 100 < status < 300 and request.method in ("INVITE", "SUBSCRIBE", "UPDATE"):
             options.setdefault("contact", self.contact)
         return self.respond(request, request.reply(status, reason, **options))
