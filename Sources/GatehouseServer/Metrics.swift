@@ -1,4 +1,5 @@
 internal import GatehousePolicy
+internal import GatehouseTLS
 internal import Synchronization
 
 /// A value of a family that is looked up when `/metrics` is asked for.
@@ -66,6 +67,13 @@ public final class Metrics: Sendable {
     /// Has `observer` asked for samples of `family` at each scrape, on the scraping thread; several may add to one family.
     public func observe(_ family: MetricFamily, _ observer: @escaping Observer) {
         self.state.withLock { $0.observers[family, default: []].append(observer) }
+    }
+
+    /// Shows what the log lost and left out, and what this build is.
+    func observe(log output: LogOutput) {
+        self.observe(.logLinesDropped) { [MetricSample([], Double(output.linesDropped))] }
+        self.observe(.logLinesSuppressed) { [MetricSample([], Double(output.linesSuppressed))] }
+        self.observe(.buildInfo) { [MetricSample([BuildInfo.version, OpenSSLVersion.text], 1)] }
     }
 
     /// A configuration was put in force, at start (`generation` 1) or by a reload.

@@ -5,18 +5,22 @@ internal import SIPMessage
 // The values of the labels, as enums: a counter is found by array index, and a label that is not listed cannot be counted.
 
 /// A label's values; the case `writeQueue` is written `write_queue`.
-protocol MetricLabel: CaseIterable, RawRepresentable<UInt8>, Sendable {}
+protocol MetricLabel: CaseIterable, RawRepresentable<UInt8>, Sendable {
+    /// Made anew at each call: for the scrape alone.
+    var metricLabel: String { get }
+}
 
 extension MetricLabel {
     static var count: Int { Self.allCases.count }
     var index: Int { Int(self.rawValue) }
-    /// Made anew at each call: for the scrape alone.
-    var label: String { snakeCase("\(self)") }
+    var metricLabel: String { snakeCase("\(self)") }
 }
 
-extension Refusal.Rule: MetricLabel {}
+extension Refusal.Rule: MetricLabel {
+    var metricLabel: String { self.label.description }
+}
 extension Arrival: MetricLabel {
-    var label: String { self.word.description }
+    var metricLabel: String { self.word.description }
 }
 
 /// Which way a request crosses the edge.
@@ -52,7 +56,7 @@ public enum ConnectionEnd: UInt8, CaseIterable, Sendable, MetricLabel {
 public enum MetricTLSVersion: UInt8, CaseIterable, Sendable, MetricLabel {
     case tls12, tls13
 
-    var label: String { self == .tls12 ? "TLSv1.2" : "TLSv1.3" }
+    var metricLabel: String { self == .tls12 ? "TLSv1.2" : "TLSv1.3" }
 
     /// - Parameter name: as in `TLSFacts.version`.
     init(named name: String) {
@@ -66,7 +70,7 @@ public enum LimitKind: UInt8, CaseIterable, Sendable, MetricLabel {
     case requestsPerSecondPerSource, messageSize
     case transactions, bindings, writeQueue, handshakeQueue, headerFields, requestURI, headerSection, vias
 
-    var label: String { self == .requestURI ? "request_uri" : snakeCase("\(self)") }
+    var metricLabel: String { self == .requestURI ? "request_uri" : snakeCase("\(self)") }
 }
 
 /// Why a datagram was dropped without an answer.
@@ -106,5 +110,5 @@ extension Transport: MetricLabel {}
 
 extension Method: MetricLabel {
     /// In capitals as in the start line; all that has no case of its own is `other`.
-    var label: String { self == .other ? "other" : "\(self)".uppercased() }
+    var metricLabel: String { self == .other ? "other" : "\(self)".uppercased() }
 }

@@ -76,7 +76,7 @@ struct MetricsPage {
 
     /// One label after the domain: a line for each of its values that was counted.
     mutating func perDomain<Label: MetricLabel>(_: Label.Type, at first: Int) {
-        let labels = Label.allCases.map { ($0.label, first + $0.index) }
+        let labels = Label.allCases.map { ($0.metricLabel, first + $0.index) }
         for domain in self.domains {
             for (label, cell) in labels { self.count([domain.name, label], domain.total(cell)) }
         }
@@ -84,7 +84,7 @@ struct MetricsPage {
 
     /// One label and no domain: a line for each of its values.
     mutating func perProcess<Label: MetricLabel>(_: Label.Type, at cell: (Int) -> Int) {
-        for label in Label.allCases { self.sample([label.label], Double(self.sum(cell(label.index)))) }
+        for label in Label.allCases { self.sample([label.metricLabel], Double(self.sum(cell(label.index)))) }
     }
 
     mutating func connectionsOpened() {
@@ -97,18 +97,18 @@ struct MetricsPage {
                 // Ends are read first: a connection that opens and ends between the reads must not count as minus one.
                 let closed = Self.closed(domain, transport)
                 let opened = domain.total(DomainCells.opened + Int(transport.rawValue))
-                if opened > 0 { self.sample([domain.name, transport.label], Double(opened) - Double(closed)) }
+                if opened > 0 { self.sample([domain.name, transport.metricLabel], Double(opened) - Double(closed)) }
             }
         }
     }
 
     mutating func connectionsClosed() {
-        let ends = ConnectionEnd.allCases.map { ($0, $0.label) }
+        let ends = ConnectionEnd.allCases.map { ($0, $0.metricLabel) }
         for domain in self.domains {
             for transport in Transport.allCases {
                 for (end, label) in ends {
                     let total = domain.total(DomainCells.close(Int(transport.rawValue), end))
-                    self.count([domain.name, transport.label, label], total)
+                    self.count([domain.name, transport.metricLabel, label], total)
                 }
             }
         }
@@ -142,13 +142,13 @@ struct MetricsPage {
         for type in TransactionType.allCases {
             let ended = self.sum(WorkerCells.ended + type.index)
             let started = self.sum(WorkerCells.started + type.index)
-            self.sample([type.label], Double(started) - Double(ended))
+            self.sample([type.metricLabel], Double(started) - Double(ended))
         }
     }
 
     mutating func latency() {
         for direction in MetricDirection.allCases {
-            let label = [direction.label]
+            let label = [direction.metricLabel]
             var total: UInt64 = 0
             for bucket in 0..<WorkerCells.buckets {
                 total &+= self.sum(WorkerCells.latencyBuckets + direction.index * WorkerCells.buckets + bucket)
@@ -165,7 +165,7 @@ struct MetricsPage {
     private mutating func perTransport(_ total: (DomainMetrics, Transport) -> UInt64) {
         for domain in self.domains {
             for transport in Transport.allCases {
-                self.count([domain.name, transport.label], total(domain, transport))
+                self.count([domain.name, transport.metricLabel], total(domain, transport))
             }
         }
     }
@@ -173,10 +173,12 @@ struct MetricsPage {
     private mutating func perMethod(
         _ body: (inout MetricsPage, DomainMetrics, MetricDirection, Method, _ labels: [String]) -> Void
     ) {
-        let methods = Method.allCases.map { ($0, $0.label) }
+        let methods = Method.allCases.map { ($0, $0.metricLabel) }
         for domain in self.domains {
             for direction in MetricDirection.allCases {
-                for (method, label) in methods { body(&self, domain, direction, method, [direction.label, label]) }
+                for (method, label) in methods {
+                    body(&self, domain, direction, method, [direction.metricLabel, label])
+                }
             }
         }
     }

@@ -21,7 +21,13 @@ extension Server {
                 MetricSample([certificate.domain, certificate.file], Double(certificate.notAfter))
             }
         }
-        self.metrics.observe(.bindings) { [MetricSample(["-"], Double(shared.bindings.bindingCount))] }
+        self.metrics.observe(log: self.output)
+        self.metrics.observe(.bindings) { [weak self] in
+            guard let self else { return [] }
+            return self.state.withLock { $0.snapshot }.domains.map { domain in
+                MetricSample([domain.configuration.name], Double(shared.bindings.count(of: domain.key)))
+            }
+        }
         self.metrics.observe(.queueDepth) { [MetricSample(["handshakes"], Double(handshakes.depth))] }
         self.metrics.observe(.coreTargetUp) { [weak self] in
             guard let self else { return [] }

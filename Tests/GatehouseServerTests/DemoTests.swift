@@ -120,6 +120,12 @@ struct DemoTests {
         #expect(access("\(folder)/gatehouse.yaml", F_OK) == 0)
         #expect(await demo.edge.adminSource.status().domains == 2)
         #expect(await demo.edge.adminSource.bindings(AdminQuery())?.total == 0)
+        // Every gauge of a running edge has a sample; counters of what did not happen may have none.
+        let metrics = try #require((demo.edge as? Server)?.metrics)
+        let page = String(decoding: metrics.exposition(), as: UTF8.self).split(separator: "\n")
+        for family in MetricFamily.allCases.map(\.description) where family.kind != .counter {
+            #expect(page.contains { $0.hasPrefix(family.name) }, "\(family.name)")
+        }
         await demo.edge.stop()
         await demo.end()
         #expect(access(String(folder), F_OK) != 0)

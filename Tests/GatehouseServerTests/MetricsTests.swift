@@ -81,6 +81,26 @@ struct MetricsTests {
         #expect(Set(lines).count == lines.count)
     }
 
+    @Test("label values are the words of the types that they stand for")
+    func labelWords() {
+        let metrics = Metrics(workers: 1)
+        let domain = metrics.domains(["a"])[0]
+        let worker = metrics.workers[0]
+        worker.handshakeCompleted(domain, isResumed: false, version: "TLSv1.3")
+        worker.refused(domain, .callRate)
+        worker.limitHit(domain, .requestURI)
+        worker.connectionOpened(domain, .tls)
+        worker.connectionClosed(domain, .tls, .notSIP)
+        worker.handshakeFailed(domain, .refusedByPeer)
+        let lines = String(decoding: metrics.exposition(), as: UTF8.self).split(separator: "\n")
+        for label in [
+            #"version="TLSv1.3""#, #"rule="calls_per_second""#, #"limit="request_uri""#,
+            #"transport="tls",reason="not_sip""#, #"result="failed",cause="refused_by_peer""#,
+        ] {
+            #expect(lines.contains { $0.contains(label) && $0.hasSuffix(" 1") }, "\(label)")
+        }
+    }
+
     @Test("connections open now are those opened less those that ended")
     func openConnections() {
         let metrics = Metrics(workers: 2)
