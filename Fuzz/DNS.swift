@@ -1,0 +1,17 @@
+internal import GatehousePolicy
+import SIPMessage
+
+// A name server's reply. Compiled together with GatehouseNet's reader, which is internal to its module. The first byte chooses
+// the question's type.
+
+@_cdecl("LLVMFuzzerTestOneInput")
+public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
+    guard let start, count > 1 else { return 0 }
+    let types = DNSQuestion.RecordType.allCases
+    let question = DNSQuestion(DNSName("a.example")!, types[Int(start[0]) % types.count])
+    let bytes = Array(UnsafeBufferPointer(start: start + 1, count: count - 1))
+    if let reply = try? DNSReply(bytes, to: question) {
+        if reply.timeToLive > DNSReply.longestTimeToLive { fatalError("an answer held too long: \(reply)") }
+    }
+    return 0
+}
