@@ -12,11 +12,15 @@ struct DomainCheck: Sendable {
 
     private let domain: DomainConfiguration
     private let files: CertificateFiles
-    private let now = CivilDate.now
+    private let now: Int64
 
     /// - Parameter alreadyServed: domain and fingerprint of each certificate in force, which a reload doesn't refuse for its
     ///   age: else one that has expired would keep the operator from renewing another.
-    init(_ domain: DomainConfiguration, _ files: CertificateFiles, alreadyServed: Set<[String]>) {
+    init(
+        _ domain: DomainConfiguration, _ files: CertificateFiles, alreadyServed: Set<[String]>,
+        now: Int64 = CivilDate.now
+    ) {
+        self.now = now
         self.domain = domain
         self.files = files
         var credentials: [Credential] = []

@@ -113,8 +113,8 @@ final class ScriptedClient {
         bytes.withUnsafeReadableBytes { _ = BIO_write(self.input, $0.baseAddress, Int32($0.count)) }
     }
 
-    /// The first flight, for a test that alters it.
-    func firstFlight() -> [UInt8] {
+    /// Drives the handshake on alone, for a test that carries or alters its flights.
+    func nextFlight() -> [UInt8] {
         SSL_do_handshake(self.ssl)
         ERR_clear_error()
         return Array(self.takeOutput().readableBytesView)
