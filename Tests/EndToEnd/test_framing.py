@@ -2,7 +2,7 @@
 
 
 from harness.case import ALL, PROXY, EdgeTest, StandardTest, each
-from harness.sip import SDP
+from harness.sip import SDP, pad
 from harness.site import Site
 
 
@@ -124,6 +124,7 @@ class Framing(StandardTest):
                 response.add("Content-Length", value)
             phone.send(response.encode(content_length=False))
             phone.expect_closed()
+            self.assertGreaterEqual(self.core.expect(lambda answer: answer.status > 100).status, 400)
             self.fence(self.phone())
 
     def test_FRAME_08__every_message_on_a_stream_has_its_length(self):
@@ -156,10 +157,7 @@ class Framing(StandardTest):
     def test_FRAME_11__largest_datagram(self):
         phone = self.phone()
         path = self.in_dialog(phone)
-        message = self.from_core(phone, path, b"@")
-        message.body = b"@" * (65507 - len(message.encode()) - 3)
-        message.body += b"@" * (65507 - len(message.encode()))
-        self.assertEqual(len(message.encode()), 65507)
+        message = pad(self.from_core(phone, path, b"@"), 65507)
         self.core.send(message, self.edge.core_address)
         seen = phone.expect("MESSAGE")
         self.assertEqual(len(seen.body), len(message.body))
@@ -233,9 +231,8 @@ class ShortBodies(EdgeTest):
             if end == "half-close":
                 phone.stream.finish()
             phone.expect_closed()
+            self.assertGreaterEqual(self.core.expect(lambda answer: answer.status > 100).status, 400)
             self.fence(self.phone())
-            self.assertFalse([message for message in self.core.received
-                              if message.status == 200 and message.call_id == sent.call_id])
 
     def test_FRAME_12__headers_that_do_not_end_are_closed_without_an_answer(self):
         for tls in (True, False):

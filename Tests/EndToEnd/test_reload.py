@@ -164,23 +164,23 @@ class Listeners(ReloadTest):
         self.site.domains.pop(name, None)
 
     def test_reload_opens_and_closes_a_listener(self):
-        bind = addresses.fresh()
-        phone = self.phone()
-        call = establish(phone, self.core, "sips:bob@a.example")
-        self.with_domain("d.example", "pbx", tls={"bind": [f"{bind}:5061"]})
+        first, second = addresses.fresh(), addresses.fresh()
+        self.with_domain("d.example", "pbx", tls={"bind": [f"{first}:5061"]})
         self.reload()
         core = self.site.core("d.example")
-        device = self.phone(domain="d.example", address=(bind, 5061))
-        there = establish(device, core, "sips:bob@d.example")
-        self.site.domains.pop("d.example")
-        # The listener closes, the call on it goes on.
+        device = self.phone(domain="d.example", address=(first, 5061))
+        calls = [establish(device, core, "sips:bob@d.example") for _ in range(2)]
+        self.site.domains["d.example"].options["tls"] = {"bind": [f"{second}:5061"]}
         self.edge.write(self.site.configuration())
         self.reload()
-        until(lambda: self.refuses((bind, 5061)), "the removed listener to close")
-        there.hang_up("callee")
-        call.hang_up()
-        self.fence(phone)
-        self.without("d.example")
+        try:
+            until(lambda: self.refuses((first, 5061)), "the removed listener to close")
+            self.fence(self.phone(domain="d.example", address=(second, 5061)), core)
+            calls[0].hang_up()  # what began on the removed listener goes on
+            calls[1].hang_up("callee")
+            self.fence(device, core)
+        finally:
+            self.without("d.example")
 
     def refuses(self, address):
         try:

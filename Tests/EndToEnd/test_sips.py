@@ -158,8 +158,10 @@ class Versions(EdgeTest):
 
     def test_SIPS_07__tls_1_2_is_told(self):
         context = streams.client_context(pki.authority().certificate,
-                                         versions=(ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2))
+                                         versions=(ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2),
+                                         ciphers="ECDHE-ECDSA-AES128-GCM-SHA256")
         phone = self.phone(context=context)
         seen, _ = self.through(phone, phone.build("MESSAGE", "sips:x@a.example", contact=None))
         self.assertEqual(of(seen)["tls"], "TLSv1.2")
-        self.assertEqual(of(seen)["cipher"], phone.stream.cipher)
+        self.assertEqual(phone.stream.cipher, "ECDHE-ECDSA-AES128-GCM-SHA256")
+        self.assertEqual(of(seen)["cipher"], "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256")  # IANA's name

@@ -72,8 +72,7 @@ class Transactions(StandardTest):
         self.core.reply(seen, 486)
         self.core.expect("ACK")
         busy = phone.expect(486)
-        for _ in range(3):
-            phone.send(phone.ack_failure(invite, busy))
+        phone.send(phone.ack_failure(invite, busy))  # on a stream timer I is zero: a second ACK would be a stray one
         self.fence(phone)
         self.assertEqual(len(self.core.copies("ACK")), 1)
 
@@ -263,8 +262,9 @@ class Transactions(StandardTest):
         phone.send(invite)
         self.core.reply(seen, 486)
         self.core.expect("ACK")
-        busy = phone.expect(lambda answer: answer.status > 180)
-        self.assertEqual(busy.status, 486)
+        busy = phone.expect(lambda answer: answer.status in (180, 486))  # the copy may get the 180 again
+        if busy.status == 180:
+            busy = phone.expect(486)
         phone.send(phone.ack_failure(invite, busy))
         del phone.via
         self.fence(phone)

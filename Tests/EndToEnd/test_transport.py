@@ -5,7 +5,7 @@ from harness.case import ALL, PROXY, EdgeTest, StandardTest, each
 from harness.core import Core
 from harness.peer import Unexpected
 from harness.phone import TLSServer
-from harness.sip import SDP
+from harness.sip import SDP, pad
 from harness.site import Site
 
 
@@ -204,23 +204,18 @@ class MTU(EdgeTest):
         site.add("refused.example", "proxy", ("udp", "tcp"))
         return site
 
-    def sized(self, phone, size, overhead, method="MESSAGE", **options):
+    def sized(self, phone, size, overhead=0, method="MESSAGE", **options):
         """A request that is `size` octets long when the edge has added `overhead`."""
         options.setdefault("contact", None)
-        message = phone.build(method, f"sip:bob@{self.domain}", content_type="text/plain", body=b"@" * 900, **options)
-        message.body = b"@" * (900 + size - overhead - len(message.encode()))
-        if len(message.encode()) != size - overhead:
-            message.body += b"@" * (size - overhead - len(message.encode()))
-        return message
+        return pad(phone.build(method, f"sip:bob@{self.domain}", **options), size, overhead)
 
-    def overhead(self, phone, core, **options):
-        message = self.sized(phone, 1100, 0, **options)
-        phone.send(message)
-        seen = core.expect(message.method)
+    def overhead(self, phone, core):
+        phone.send(self.sized(phone, 700))
+        seen = core.expect("MESSAGE")
         core.reply(seen, 200)
         phone.expect(200)
         self.assertEqual(seen.transport, "UDP")
-        return len(seen.raw) - 1100
+        return len(seen.raw) - 700
 
     @each("both", "pbx")
     def test_MTU_01__over_1300_octets_goes_over_tcp(self):
@@ -241,7 +236,7 @@ class MTU(EdgeTest):
         self.domain = "refused.example"
         core = self.site.core(self.domain, tcp=False)
         phone = self.phone()
-        message = self.sized(phone, 2500, 0)
+        message = self.sized(phone, 2500)
         phone.send(message)
         seen = core.expect("MESSAGE")
         self.assertEqual((seen.transport, seen.vias[0].transport), ("UDP", "UDP"))
@@ -259,7 +254,7 @@ class MTU(EdgeTest):
 
     def test_RR_07__core_record_route_names_the_configured_transport(self):
         phone, core = self.phone(), self.core
-        message = self.sized(phone, 4000, 0, method="SUBSCRIBE", contact=True, headers=[("Event", "dialog")])
+        message = self.sized(phone, 4000, method="SUBSCRIBE", contact=True, headers=[("Event", "dialog")])
         phone.send(message)
         seen = core.expect("SUBSCRIBE")
         self.assertEqual(seen.transport, "TCP")

@@ -171,7 +171,7 @@ class Boundary(StandardTest):
     @each(*ALL)
     def test_SEC_02__escaped_line_ends_stay_escaped(self):
         phone = self.phone()
-        nasty = f"sip:bob%0d%0aRoute:%20%3csip:evil@x%3e@{self.domain};x=%0d%0aRoute"
+        nasty = f"sip:bob%0d%0aRoute%3a%20%3csip%3aevil%40x%3e@{self.domain};x=%0d%0aRoute"
         message = self.message(phone, ("Subject", "a%0d%0aRoute: x"), uri=nasty)
         message.set("From", f'"%0d%0aRoute: <sip:evil>" <sip:a%0d%0a@{self.domain}>;tag=1')
         seen, _ = self.through(phone, message)

@@ -35,6 +35,8 @@ class EdgeTest(unittest.TestCase):
 
     site = None
     domain = None
+    #: Whether the core of `domain` is there from the start of each test.
+    has_core = True
 
     @classmethod
     def make_site(cls):
@@ -65,6 +67,8 @@ class EdgeTest(unittest.TestCase):
     def setUp(self):
         ladder.clear()
         self.log_mark = self.edge.mark()
+        if self.has_core and self.domain in self.site.domains:
+            self.site.core(self.domain)
 
     def tearDown(self):
         self.site.end_test()

@@ -1,5 +1,6 @@
 """A scripted core (PBX or registrar): UDP and TCP on one address."""
 
+import re
 import select
 import socket
 import time
@@ -9,6 +10,8 @@ from .framing import Framer
 from .peer import Peer
 from .sip import Message, NameAddr
 from .wait import Deadline, Timeout
+
+CALL_ID = re.compile(rb"(?im)^(?:Call-ID|i)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r?$")
 
 
 class Core(Peer):
@@ -36,13 +39,19 @@ class Core(Peer):
 
     def forget(self):
         """Starts afresh: what still comes for the calls seen so far is not delivered any more."""
-        while self._pump(Deadline(0)):
+        while self._pump_quietly():
             pass
         self.past = getattr(self, "past", set()) | getattr(self, "calls", set())
         self.inbox.clear()
         self.calls, self.seen, self.answers = set(), {}, {}
         #: Every message in order of arrival, retransmissions too.
         self.received = []
+
+    def _pump_quietly(self):
+        try:
+            return self._pump(Deadline(0))
+        except sip.BadMessage:  # reported when it first came
+            return True
 
     # Octets.
 
@@ -69,6 +78,11 @@ class Core(Peer):
             except (BlockingIOError, ConnectionRefusedError):
                 return
             if octets.strip(b"\r\n"):
+                call_id = CALL_ID.search(octets)
+                if call_id and call_id[1].decode("latin-1") in self.past:
+                    continue
+                if call_id:
+                    self.calls.add(call_id[1].decode("latin-1"))
                 message = Message.parse(octets)
                 message.transport, message.source, message.path = "UDP", source, None
                 self._deliver(message, octets)

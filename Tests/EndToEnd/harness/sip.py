@@ -333,6 +333,17 @@ class Message:
         return f"<{self.start} {self.call_id}>"
 
 
+def pad(message, size, overhead=0):
+    """Makes the body of `message` as long as it takes for `size` octets in all, less `overhead`."""
+    while len(message.encode()) != size - overhead:
+        difference = size - overhead - len(message.encode())
+        if difference < 0:
+            message.body = message.body[:difference]
+        else:
+            message.body += b"@" * difference
+    return message
+
+
 _numbers = itertools.count(1)
 
 
