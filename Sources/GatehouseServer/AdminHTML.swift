@@ -158,7 +158,7 @@ enum AdminHTML {
         h2{font-size:1.05rem;margin:1.6rem 0 .4rem}header p,section p{color:var(--soft);margin:.3rem 0}
         dl{display:flex;flex-wrap:wrap;gap:.5rem 2rem;margin:.5rem 0}dt{color:var(--soft);font-size:.8rem}
         dd{margin:0;font-size:1.15rem;font-variant-numeric:tabular-nums}.scroll{overflow-x:auto}
-        table{border-collapse:collapse;width:100%}th{text-align:left;color:var(--soft);font-weight:500;font-size:.8rem}
+        table{border-collapse:collapse;width:100%}th{text-align:left;white-space:nowrap;color:var(--soft);font-weight:500;font-size:.8rem}
         th,td{padding:.25rem .8rem .25rem 0;border-bottom:1px solid var(--line);vertical-align:top}
         .number{font-variant-numeric:tabular-nums}.good{color:var(--good)}.warning{color:var(--warning)}
         .bad{color:var(--bad);font-weight:600}a{color:inherit}

@@ -53,14 +53,17 @@ struct ServerStatusSource: AdminSource {
     func status() async -> EdgeStatus {
         let snapshot = self.snapshot
         let shared = self.server.shared
-        let listeners = self.server.state.withLock { $0.listeners }
+        let (listeners, coreBinds) = self.server.state.withLock { ($0.listeners, $0.coreBinds) }
+        let datagrams = coreBinds.filter { $0.transport == .udp }.map { bind in
+            ListenerStatus(domains: [], transport: "udp", address: "\(bind.endpoint)")
+        }
         return EdgeStatus(
             name: snapshot.configuration.edge.name, state: self.isReady ? .serving : .draining,
             startedAt: self.server.startedAt, configuration: self.server.configurationPath,
             generation: snapshot.generation, domains: snapshot.domains.count,
             connections: self.server.connectionCount, transactions: shared.transactions.load(ordering: .relaxed),
             bindings: shared.bindings.bindingCount,
-            listeners: listeners.map { listener in
+            listeners: datagrams + listeners.map { listener in
                 ListenerStatus(
                     domains: snapshot.configuration.domains.filter { Server.binds(of: $0).contains(listener.key) }
                         .map(\.name), transport: listener.key.isTLS ? "tls" : "tcp",
