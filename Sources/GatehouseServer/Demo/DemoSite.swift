@@ -133,21 +133,25 @@ extension Demo {
             let descriptor = socket(AF_INET, Int32(type.rawValue), 0)
             guard descriptor >= 0 else { break }
             defer { close(descriptor) }
-            var address = sockaddr_in()
-            address.sin_family = sa_family_t(AF_INET)
-            address.sin_port = candidate.bigEndian
-            address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-            var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+            // struct sockaddr_in byte for byte: Swift attributes its fields to whichever C module it meets first.
+            var address = [UInt8](repeating: 0, count: 16)
+            address.withUnsafeMutableBytes { bytes in
+                bytes.storeBytes(of: UInt16(AF_INET), as: UInt16.self)
+                bytes.storeBytes(of: candidate.bigEndian, toByteOffset: 2, as: UInt16.self)
+                bytes.storeBytes(of: UInt32(0x7F00_0001).bigEndian, toByteOffset: 4, as: UInt32.self)
+            }
+            var length = socklen_t(address.count)
             var yes: Int32 = 1
             if type == SOCK_STREAM {  // a port whose connections have just ended is free
                 setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout<Int32>.size))
             }
-            let isBound = withUnsafeMutablePointer(to: &address) { pointer in
-                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    bind(descriptor, $0, length) == 0 && getsockname(descriptor, $0, &length) == 0
-                }
+            let bound = address.withUnsafeMutableBytes { bytes -> UInt16? in
+                guard let base = bytes.baseAddress?.assumingMemoryBound(to: sockaddr.self),
+                    bind(descriptor, base, length) == 0, getsockname(descriptor, base, &length) == 0
+                else { return nil }
+                return UInt16(bigEndian: bytes.loadUnaligned(fromByteOffset: 2, as: UInt16.self))
             }
-            if isBound { return Endpoint(address: loopback, port: UInt16(bigEndian: address.sin_port)) }
+            if let bound { return Endpoint(address: loopback, port: bound) }
         }
         throw Failure("no free port on 127.0.0.1: \(String(cString: strerror(errno)))")
     }
