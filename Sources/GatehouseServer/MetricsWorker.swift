@@ -91,6 +91,6 @@ public final class WorkerMetrics: Sendable {
     }
 
     private func add(_ domain: DomainMetrics, _ cell: Int) {
-        domain.row(self.index).add(at: cell)
+        domain.add(at: cell, row: self.index)
     }
 }
