@@ -1,6 +1,7 @@
 internal import COpenSSL
 internal import GatehousePolicy
 internal import Glibc
+internal import Synchronization
 
 /// What tells one version of a file from the next without reading it.
 struct FileStamp: Hashable, Sendable {
@@ -66,9 +67,9 @@ final class CertificateChain: Sendable {
         self.intermediates = CertificateStack(certificates.dropFirst())
     }
 
-    static func load(_ path: String) -> ParsedFile<CertificateChain> {
+    static func load(_ path: String, _ pool: CertificatePool = CertificatePool()) -> ParsedFile<CertificateChain> {
         ParsedFile.load(path, limitInBytes: 1 << 20) { text, _ throws(CertificateFileError) in
-            guard let chain = CertificateChain(try readCertificates(text)) else { throw .empty }
+            guard let chain = CertificateChain(try readCertificates(text, pool)) else { throw .empty }
             return chain
         }
     }
@@ -132,40 +133,42 @@ struct ParsedFile<Content: Sendable>: Sendable {
     }
 }
 
-/// Reads every certificate of a PEM text; blocks of other kinds are passed over.
-func readCertificates(_ text: [UInt8]) throws(CertificateFileError) -> [X509Certificate] {
-    ERR_clear_error()
-    guard let bio = MemoryReader(text) else { throw .unreadable(reason: "no memory") }
-    var certificates: [X509Certificate] = []
-    while let handle = PEM_read_bio_X509(bio.handle, nil, nil, nil) {
-        certificates.append(X509Certificate(owning: handle))
+/// Certificates by their encoding, so that the many chains of one authority share its certificates, and parse them once.
+final class CertificatePool: Sendable {
+    /// By the SHA-256 of the DER encoding.
+    private let known: Mutex<[[UInt8]: X509Certificate]>
+
+    init(_ certificates: some Sequence<X509Certificate> = []) {
+        self.known = Mutex(Dictionary(certificates.map { ($0.digest, $0) }, uniquingKeysWith: { first, _ in first }))
     }
-    let code = ERR_peek_last_error()
-    defer { ERR_clear_error() }
-    if ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE { return certificates }
-    throw .malformed(block: certificates.count + 1, reason: reasonText(code))
+
+    /// nil where the bytes are no certificate; then OpenSSL's error queue says why.
+    func certificate(_ der: UnsafeBufferPointer<UInt8>) -> X509Certificate? {
+        let digest = sha256(Array(der))
+        if let certificate = self.known.withLock({ $0[digest] }) { return certificate }
+        var position = der.baseAddress
+        guard let handle = d2i_X509(nil, &position, der.count) else { return nil }
+        let parsed = X509Certificate(owning: handle)
+        return self.known.withLock { known in
+            if let certificate = known[digest] { return certificate }  // of another thread, meanwhile
+            known[digest] = parsed
+            return parsed
+        }
+    }
 }
 
-/// The owner of a BIO that reads from bytes in memory, which it keeps.
-final class MemoryReader {
-    let handle: OpaquePointer
-    private let bytes: UnsafeMutableRawBufferPointer
-
-    /// nil where there is no memory.
-    init?(_ text: [UInt8]) {
-        let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: text.count, alignment: 1)
-        bytes.copyBytes(from: text)
-        guard let handle = BIO_new_mem_buf(bytes.baseAddress, Int32(clamping: text.count)) else {
-            bytes.deallocate()
-            return nil
+/// Reads every certificate of a PEM text; blocks of other kinds are passed over.
+func readCertificates(_ text: [UInt8], _ pool: CertificatePool) throws(CertificateFileError) -> [X509Certificate] {
+    ERR_clear_error()
+    defer { ERR_clear_error() }
+    guard let reader = PEMReader(text) else { throw .unreadable(reason: "no memory") }
+    var certificates: [X509Certificate] = []
+    while let block = try reader.next() {
+        guard block.kind == "CERTIFICATE" || block.kind == "X509 CERTIFICATE" else { continue }
+        guard let certificate = pool.certificate(block.content) else {
+            throw .malformed(block: reader.blocks, reason: reasonText(ERR_peek_error()))
         }
-        self.bytes = bytes
-        self.handle = handle
+        certificates.append(certificate)
     }
-
-    deinit {
-        BIO_free(self.handle)
-        OPENSSL_cleanse(self.bytes.baseAddress, self.bytes.count)
-        self.bytes.deallocate()
-    }
+    return certificates
 }

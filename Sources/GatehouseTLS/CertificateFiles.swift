@@ -25,7 +25,8 @@ struct CertificateFiles: Sendable {
             case .file(let path): authorities.insert(path)
             }
         }
-        self.chains = self.read(Set(pairs.map(\.certificate)), previous?.chains, CertificateChain.load)
+        let pool = CertificatePool((previous?.chains.values.compactMap(\.content) ?? []).flatMap(\.certificates))
+        self.chains = self.read(Set(pairs.map(\.certificate)), previous?.chains) { CertificateChain.load($0, pool) }
         self.keys = self.read(Set(pairs.map(\.privateKey)), previous?.keys, PrivateKey.load)
         self.anchors = self.read(authorities, previous?.anchors, TrustAnchors.load)
         if needsSystem { self.systemAnchors = TrustAnchors.system() }

@@ -34,33 +34,14 @@ final class PrivateKey: @unchecked Sendable {
     private static func read(_ text: [UInt8]) throws(CertificateFileError) -> OpaquePointer {
         ERR_clear_error()
         defer { ERR_clear_error() }
-        guard let bio = MemoryReader(text) else { throw .unreadable(reason: "no memory") }
-        var block = 0
-        while true {
-            var name: UnsafeMutablePointer<CChar>?
-            var header: UnsafeMutablePointer<CChar>?
-            var data: UnsafeMutablePointer<UInt8>?
-            var length = 0
-            block += 1
-            guard PEM_read_bio(bio.handle, &name, &header, &data, &length) == 1, let name, let header, let data else {
-                let code = ERR_peek_last_error()
-                let isEnd = ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE
-                if isEnd { throw .empty }
-                throw .malformed(block: block, reason: reasonText(code))
-            }
-            defer {
-                OPENSSL_cleanse(data, length)
-                shim_OPENSSL_free(name)
-                shim_OPENSSL_free(header)
-                shim_OPENSSL_free(data)
-            }
-            let kind = String(cString: name)
-            guard kind.hasSuffix("PRIVATE KEY") else { continue }
-            guard kind != "ENCRYPTED PRIVATE KEY", header[0] == 0 else { throw .encrypted }
-            let der = UnsafeBufferPointer(start: data, count: length)
-            if let key = Self.decode(der, kind) { return key }
-            throw .malformed(block: block, reason: reasonText(ERR_peek_error()))
+        guard let reader = PEMReader(text) else { throw .unreadable(reason: "no memory") }
+        while let block = try reader.next() {
+            guard block.kind.hasSuffix("PRIVATE KEY") else { continue }
+            guard block.kind != "ENCRYPTED PRIVATE KEY", !block.isEncrypted else { throw .encrypted }
+            if let key = Self.decode(block.content, block.kind) { return key }
+            throw .malformed(block: reader.blocks, reason: reasonText(ERR_peek_error()))
         }
+        throw .empty
     }
 
     /// OpenSSL's general reader tries every decoder that it has, which takes three times as long as the right one.

@@ -27,7 +27,7 @@ final class TrustAnchors: @unchecked Sendable {
 
     static func load(_ path: String) -> ParsedFile<TrustAnchors> {
         ParsedFile.load(path, limitInBytes: 16 << 20) { text, _ throws(CertificateFileError) in
-            try Self.make(try readCertificates(text))
+            try Self.make(try readCertificates(text, CertificatePool()))
         }
     }
 

@@ -45,6 +45,7 @@ struct OpenSSLClientTests {
         defer { posix_spawn_file_actions_destroy(&actions) }
         posix_spawn_file_actions_adddup2(&actions, input[0], 0)
         posix_spawn_file_actions_adddup2(&actions, output[1], 1)
+        posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
         var strings = (["openssl"] + arguments).map { strdup($0) } + [nil]
         defer { for string in strings { free(string) } }
         var process: pid_t = 0
