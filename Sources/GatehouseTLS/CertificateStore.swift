@@ -76,14 +76,14 @@ public final class CertificateStore: Sendable {
     public func outboundCredentials(of domain: String) -> OutboundCredentials? { self.outbound[domain] }
 
     /// Which domain answers on an address.
-    func answer(on listener: Endpoint, to serverName: String?) -> ListenerTable.Answer {
-        guard let table = self.listeners[listener] else { return serverName == nil ? .missingName : .unknownName }
-        return table.answer(to: serverName)
+    func answer(on listener: Endpoint, to serverName: ClientHello.ServerName) -> ListenerTable.Answer {
+        (self.listeners[listener] ?? ListenerTable()).answer(to: serverName)
     }
 
     /// Whether any address serves the name.
-    func serves(_ name: String) -> Bool {
-        self.listeners.values.contains { $0.domain(named: name) != nil }
+    func serves(_ serverName: ClientHello.ServerName) -> Bool {
+        guard case .host(let name) = serverName else { return false }
+        return self.listeners.values.contains { $0.domain(named: name) != nil }
     }
 }
 

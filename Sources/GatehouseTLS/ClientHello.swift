@@ -9,7 +9,13 @@ struct ClientHello {
         case host(String)
         /// No host name, and an IP literal (RFC 6066 §3): nobody has it. Safe for a log.
         case other(String)
-        case malformed
+
+        var text: String? {
+            switch self {
+            case .none: nil
+            case .host(let name), .other(let name): name
+            }
+        }
     }
 
     let ssl: OpaquePointer
@@ -34,20 +40,21 @@ struct ClientHello {
         return newest
     }
 
-    var serverName: ServerName {
-        guard let list = self.bytes(ofExtension: UInt32(TLSEXT_TYPE_server_name)) else { return .none }
+    /// nil: the extension is malformed.
+    var serverName: ServerName? {
+        guard let list = self.bytes(ofExtension: UInt32(TLSEXT_TYPE_server_name)) else { return .some(.none) }
         return Self.serverName(list)
     }
 
     /// Reads a server_name extension (RFC 6066 §3): list length (2), then type (1), length (2) and name. A second name can
-    /// only be of a type that does not exist.
-    static func serverName(_ list: some RandomAccessCollection<UInt8>) -> ServerName {
+    /// only be of a type that does not exist. nil: malformed.
+    static func serverName(_ list: some RandomAccessCollection<UInt8>) -> ServerName? {
         let list = Array(list)
         guard list.count >= 5, Int(list[0]) << 8 | Int(list[1]) == list.count - 2, list[2] == 0 else {
-            return .malformed
+            return nil
         }
         let length = Int(list[3]) << 8 | Int(list[4])
-        guard length > 0, length <= list.count - 5, length <= 255 else { return .malformed }
+        guard length > 0, length <= list.count - 5, length <= 255 else { return nil }
         var name = list[5..<5 + length]
         if name.last == UInt8(ascii: "."), name.count > 1 { name.removeLast() }
         var isHost = true

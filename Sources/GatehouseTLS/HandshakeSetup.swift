@@ -71,21 +71,18 @@ extension TLSEngine {
                     + "that is safe (RFC 8996): update it")
             return SSL_AD_PROTOCOL_VERSION
         }
-        let serverName: String?
-        switch hello.serverName {
-        case .none: serverName = nil
-        case .host(let name), .other(let name): serverName = name
-        case .malformed:
+        guard let name = hello.serverName else {
             self.setup?.refusal = TLSFailure(
                 cause: .protocolError, text: "the client's server_name extension is malformed")
             return SSL_AD_DECODE_ERROR
         }
+        let serverName = name.text
         if self.setup?.domain != nil || self.setup?.lateAlert != nil {
             // The ClientHello after a HelloRetryRequest says the same (RFC 8446 §4.1.2).
             return self.setup?.serverName == serverName ? nil : SSL_AD_ILLEGAL_PARAMETER
         }
         self.setup?.serverName = serverName
-        switch store.answer(on: listener, to: serverName) {
+        switch store.answer(on: listener, to: name) {
         case .domain(let domain):
             self.setup?.domain = domain
             do throws(OpenSSLError) {
@@ -97,8 +94,8 @@ extension TLSEngine {
                 return SSL_AD_INTERNAL_ERROR
             }
         case .unknownName:
-            let name = serverName ?? ""
-            self.setup?.refusal = .unknownName(name, on: listener, servedElsewhere: store.serves(name))
+            self.setup?.refusal = .unknownName(
+                serverName ?? "", on: listener, servedElsewhere: store.serves(name))
             return SSL_AD_UNRECOGNIZED_NAME
         case .missingName:
             self.setup?.refusal = .missingName(on: listener)

@@ -1,5 +1,4 @@
 internal import GatehousePolicy
-internal import SIPMessage
 
 /// The domains bound to one address, by the name that a client asks for.
 struct ListenerTable: Sendable {
@@ -31,19 +30,21 @@ struct ListenerTable: Sendable {
         self.only = self.count == 1 ? domain : nil
     }
 
-    /// - Parameter serverName: in lower case; nil where the client sent none.
-    func answer(to serverName: String?) -> Answer {
+    func answer(to serverName: ClientHello.ServerName) -> Answer {
         let fallback = self.defaultDomain ?? self.only
-        guard let serverName else { return fallback.map { .domain($0) } ?? .missingName }
-        if let domain = self.domain(named: serverName) { return .domain(domain) }
+        switch serverName {
+        case .none: return fallback.map { .domain($0) } ?? .missingName
+        case .host(let name): if let domain = self.domain(named: name) { return .domain(domain) }
+        case .other: break
+        }
         guard let fallback, fallback.unknownSNI == .default else { return .unknownName }
         return .domain(fallback)
     }
 
+    /// - Parameter name: in lower case.
     func domain(named name: String) -> ServedDomain? {
         if let domain = self.exact[name] { return domain }
-        guard !self.wildcard.isEmpty, let dot = name.utf8.firstIndex(of: UInt8(ascii: ".")), dot > name.startIndex,
-            IPAddress(name) == nil
+        guard !self.wildcard.isEmpty, let dot = name.utf8.firstIndex(of: UInt8(ascii: ".")), dot > name.startIndex
         else { return nil }
         return self.wildcard[String(name[name.utf8.index(after: dot)...])]
     }

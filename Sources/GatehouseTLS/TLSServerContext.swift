@@ -97,7 +97,13 @@ private func prepareTicket(
         name: name, iv: iv, cipherContext: cipherContext, macContext: macContext, isNew: isNew == 1)
 }
 
-/// SSL_CTX_set_session_ticket_cb: a session does not outlive the certificate that its client showed.
+/// Whether a session's client, if it showed a certificate, could still show it: a resumption does not verify it again.
+func mayResume(_ session: OpaquePointer, now: Int64) -> Bool {
+    guard let certificate = SSL_SESSION_get0_peer(session) else { return true }
+    return X509Certificate(sharing: certificate).notAfter > now
+}
+
+/// SSL_CTX_set_session_ticket_cb.
 private func acceptTicket(
     _: OpaquePointer?, _ session: OpaquePointer?, _: UnsafePointer<UInt8>?, _: Int, _ status: SSL_TICKET_STATUS,
     _: UnsafeMutableRawPointer?
@@ -105,10 +111,6 @@ private func acceptTicket(
     guard status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW, let session else {
         return SSL_TICKET_RETURN_IGNORE_RENEW
     }
-    if let certificate = SSL_SESSION_get0_peer(session),
-        X509Certificate(sharing: certificate).notAfter <= CivilDate.now
-    {
-        return SSL_TICKET_RETURN_IGNORE_RENEW
-    }
+    guard mayResume(session, now: CivilDate.now) else { return SSL_TICKET_RETURN_IGNORE_RENEW }
     return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW
 }

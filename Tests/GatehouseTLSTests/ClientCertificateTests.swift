@@ -157,7 +157,7 @@ struct ClientCertificateTests {
     }
 
     @Test(
-        "a resumed session keeps its verified client, until the client's certificate expires", arguments: Self.versions)
+        "a resumed session keeps its verified client", arguments: Self.versions)
     func resumption(version: Int32) throws {
         var offer = ScriptedClient.Offer("require.example")
         offer.versions = version...version
@@ -168,6 +168,17 @@ struct ClientCertificateTests {
         #expect(second.engine.facts?.isResumed == true)
         #expect(second.engine.facts?.verified?.displayName == "CN=phone7")
         #expect(second.engine.facts?.verified?.fingerprint == first.engine.facts?.verified?.fingerprint)
+    }
+
+    @Test("a session ends with the certificate that its client showed")
+    func sessionLifetime() throws {
+        let (_, _, engine) = try self.outcome("require.example", self.phone())
+        let expiry = try #require(engine.facts?.verified?.notAfter)
+        let session = try #require(SSL_get_session(engine.ssl))
+        #expect(mayResume(session, now: expiry - 1))
+        #expect(!mayResume(session, now: expiry))
+        let anonymous = try #require(SSL_get_session(self.outcome("request.example", nil).engine.ssl))
+        #expect(mayResume(anonymous, now: .max))
     }
 
     @Test("TLS-10: what the failure says tells whose certificate it was and what to do")

@@ -70,7 +70,7 @@ struct TLSServerTests {
         "TLS-02: an unknown name, an address and a domain of another address get unrecognized_name",
         arguments: [
             "d.example", "a.example.d.example", "198.51.100.10", "2001:db8::1", "c.example", "phones.a.example",
-            "x.y.phones.a.example", ".phones.a.example", "*.phones.a.example/x", "a", "198.51.100.phones.a.example.",
+            "x.y.phones.a.example", ".phones.a.example", "a/b.phones.a.example", "a", "198.51.100.phones.a.example.",
         ], Self.versions)
     func unknownName(name: String, version: Int32) throws {
         let edge = try self.edge(aliases: ["*.phones.a.example"])
@@ -286,20 +286,25 @@ struct TLSServerTests {
     @Test("TLS-07: a session does not outlive the rules that it was made under", arguments: Self.versions)
     func resumptionAfterChange(version: Int32) throws {
         let edge = try self.edge()
+        let authority = try self.pki.write("ca.pem", certificates: [self.pki.root])
         var offer = ScriptedClient.Offer("a.example")
         offer.versions = version...version
-        offer.session = try edge.handshake(offer).client.session
-        let authority = try self.pki.write("ca.pem", certificates: [self.pki.root])
-        edge.store = try CertificateStore.load(
-            [
-                DomainConfiguration("a.example", self.a) { tls in
-                    tls.clientCertificate = .require
-                    tls.clientCA = authority
-                }
-            ], reusing: edge.store)
-        let outcome = try edge.handshake(offer).outcome
-        #expect(outcome.failure?.cause == .certificateMissing)
-        #expect(outcome.failure?.domain == "a.example")
+        for rule in [TLSSettings.ClientCertificate.none, .request, .require] {
+            let domain = DomainConfiguration("a.example", self.a) { tls in
+                tls.clientCertificate = rule
+                tls.clientCA = authority
+            }
+            edge.store = try CertificateStore.load([domain], reusing: edge.store)
+            let (outcome, client, engine) = try edge.handshake(offer)
+            if rule == .require {
+                #expect(outcome.failure?.cause == .certificateMissing)
+                #expect(outcome.failure?.domain == "a.example")
+            } else {
+                #expect(outcome.isComplete)
+                #expect(engine.facts?.isResumed == false)
+                offer.session = client.session
+            }
+        }
     }
 
     @Test("a session ticket is read under its key and the next, and then no longer", arguments: Self.versions)
@@ -447,13 +452,13 @@ struct TLSServerTests {
             ([0, 6, 0, 0, 3] + Array("::1".utf8), .other("::1")),
             ([0, 6, 0, 0, 3] + [0x61, 0, 0x62], .other("a?b")),
             ([0, 6, 0, 0, 3] + [0x61, 0x0A, 0xFF], .other("a??")),
-            ([], .malformed), ([0, 0], .malformed), ([0, 3, 0, 0, 0], .malformed),
-            ([0, 12, 1, 0, 9] + Array("a.example".utf8), .malformed),
-            ([0, 12, 0, 0, 10] + Array("a.example".utf8), .malformed),
-            ([0, 13, 0, 0, 9] + Array("a.example".utf8), .malformed),
-            ([1, 3, 0, 1, 0] + [UInt8](repeating: 0x61, count: 256), .malformed),
-        ] as [([UInt8], ClientHello.ServerName)])
-    func serverName(bytes: [UInt8], expected: ClientHello.ServerName) {
+            ([], nil), ([0, 0], nil), ([0, 3, 0, 0, 0], nil),
+            ([0, 12, 1, 0, 9] + Array("a.example".utf8), nil),
+            ([0, 12, 0, 0, 10] + Array("a.example".utf8), nil),
+            ([0, 13, 0, 0, 9] + Array("a.example".utf8), nil),
+            ([1, 3, 0, 1, 0] + [UInt8](repeating: 0x61, count: 256), nil),
+        ] as [([UInt8], ClientHello.ServerName?)])
+    func serverName(bytes: [UInt8], expected: ClientHello.ServerName?) {
         #expect(ClientHello.serverName(bytes) == expected)
     }
 }
