@@ -155,6 +155,9 @@ extension Schema {
         .value(
             "distribution", .choice, into: \.distribution, default: "`failover`",
             "Which healthy target takes a new call: the first, the next, or one chosen by Call-ID"),
+        .value(
+            "path", .choice, into: \.path, default: "`supported`",
+            "Kind `proxy`: `supported` answers 421 to a REGISTER without `Supported: path`; `always` inserts Path all the same"),
         .section(
             "health", into: \.health,
             Section([

@@ -145,6 +145,12 @@ public struct DomainCoreSettings: Sendable, Equatable {
         case roundRobin = "round_robin"
         case callIDHash = "call_id_hash"
     }
+    public enum Path: String, Sendable, CaseIterable {
+        /// It is answered 421.
+        case supported
+        /// Path is inserted all the same.
+        case always
+    }
     /// `health:` OPTIONS pings to each target.
     public struct Health: Sendable, Equatable {
         /// nil: no health checks, every target counts as healthy.
@@ -168,10 +174,14 @@ public struct DomainCoreSettings: Sendable, Equatable {
     public var targets: [CoreTarget]
     public var distribution: Distribution
     public var health: Health
+    /// What becomes of a REGISTER to a `proxy` core whose device does not say that it supports Path (RFC 3327 §5.2).
+    public var path: Path
 
     public init(
-        kind: Kind = .pbx, targets: [CoreTarget], distribution: Distribution = .failover, health: Health = Health()
+        kind: Kind = .pbx, targets: [CoreTarget], distribution: Distribution = .failover, health: Health = Health(),
+        path: Path = .supported
     ) {
+        self.path = path
         self.kind = kind
         self.targets = targets
         self.distribution = distribution

@@ -14,6 +14,7 @@ public struct Refusal: Error, Equatable, Sendable {
         case scheme
         case maxForwards
         case proxyRequire
+        case pathUnsupported
         case syntax
         case sipsOnPlain
         case sipsToCore
@@ -32,6 +33,14 @@ public struct Refusal: Error, Equatable, Sendable {
         case tooLarge
         case draining
 
+        /// Whether it takes a forger, or a core that alters what it copies, to get there.
+        public var isAttack: Bool {
+            switch self {
+            case .forgedTag, .expiredTag, .doubledTag: true
+            default: false
+            }
+        }
+
         /// The value of the label `rule` in metrics.
         public var label: StaticString {
             switch self {
@@ -47,6 +56,7 @@ public struct Refusal: Error, Equatable, Sendable {
             case .scheme: "scheme"
             case .maxForwards: "max_forwards"
             case .proxyRequire: "proxy_require"
+            case .pathUnsupported: "path_unsupported"
             case .syntax: "syntax"
             case .sipsOnPlain: "sips_on_plain"
             case .sipsToCore: "sips_to_core"

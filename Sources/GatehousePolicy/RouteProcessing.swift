@@ -149,7 +149,9 @@ public enum RouteProcessing {
         case .token(.core), .token(.route), .token(.path):
             throw Refusal(404, .unknownToken)
         case .none:
-            if uri.user == nil, top.next == nil, knowledge.standing(of: uri, in: message.bytes) == .edge {
+            if top.next == nil, knowledge.standing(of: uri, in: message.bytes) == .edge {
+                // A user at the edge's own address is a token or nobody (PBX-14).
+                guard uri.user == nil else { throw Refusal(404, .unknownToken) }
                 guard message.method == .options else { throw Refusal(404, .notHere) }
                 route.destination = .edge
             }
@@ -161,6 +163,8 @@ public enum RouteProcessing {
         do {
             let uri = try URI.parse(message.bytes, message.requestURI)
             guard uri.scheme == .sip || uri.scheme == .sips else { throw Refusal(416, .scheme) }
+            // RFC 3261 §26.2.2: SIPS is TLS, which UDP does not carry.
+            if uri.scheme == .sips, uri.transport(in: message.bytes) == .udp { throw Refusal(400, .syntax) }
             return uri
         } catch let refusal as Refusal {
             throw refusal
@@ -218,6 +222,8 @@ public enum RouteProcessing {
                     own.next = uri
                     return own
                 }
+                // We write no user but a token (RT-08).
+                guard standing == .domain || uri.user == nil else { throw Refusal(403, .alteredToken) }
                 own.count += 1
             }
         }

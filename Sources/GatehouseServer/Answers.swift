@@ -14,6 +14,7 @@ extension Worker {
     func refuse(_ fault: SyntaxFault, origin: WorkerMessage.Origin, domain: DomainRuntime?) {
         let metrics = domain?.metrics ?? self.shared.metrics.noDomain
         self.metrics.refused(metrics, .syntax)
+        if let limit = fault.limit { self.metrics.limitHit(metrics, limit) }
         self.log.info(
             "message refused: it breaks the rules of RFC 3261",
             [
@@ -55,8 +56,11 @@ extension Worker {
     func refuse(_ refusal: Refusal, _ message: Message, origin: WorkerMessage.Origin, domain: DomainRuntime?) {
         let metrics = domain?.metrics ?? self.shared.metrics.noDomain
         self.metrics.refused(metrics, refusal.rule)
-        self.log.info(
-            "request refused",
+        self.log.log(
+            refusal.rule.isAttack ? .warning : .info,
+            refusal.rule.isAttack
+                ? "request refused: its session tag is forged, altered or expired; find out who sends it"
+                : "request refused",
             [
                 "domain": "\(domain?.configuration.name ?? "-")", "peer": "\(origin.source)",
                 "call-id": "\(message.callID?.text(in: message.bytes) ?? "-")",
@@ -65,6 +69,7 @@ extension Worker {
             ])
         var extra: [(StaticString, [UInt8])] = []
         if let warning = refusal.warning { extra.append(("Warning", self.warning(domain, warning.text, warning.code))) }
+        if refusal.rule == .pathUnsupported { extra.append(("Require", Array("path".utf8))) }
         if let seconds = refusal.retryAfter {
             var text: [UInt8] = []
             text.append(decimal: UInt64(max(seconds, 0)))
@@ -124,24 +129,23 @@ extension Worker {
     // MARK: CANCEL
 
     /// A CANCEL is answered hop by hop (RFC 3261 §16.10); one that matches nothing goes on like any request, without state.
-    func receiveCancel(
-        _ message: Message, origin: WorkerMessage.Origin, domain: DomainRuntime?, direction: MetricDirection
-    ) {
+    ///
+    /// - Returns: false where it matches nothing.
+    func receiveCancel(_ message: Message, origin: WorkerMessage.Origin) -> Bool {
         guard let key = self.shared.matcher.keyOfInvite(cancelledBy: message),
             let invite = self.serverTransactions[key]
-        else {
-            return self.refuse(Refusal(481, .notHere), message, origin: origin, domain: domain)
-        }
+        else { return false }
         if let answer = ResponseWriter.make(
             status: 200, to: message, source: origin.source, toTag: self.ownTags.tag(for: message))
         {
             self.send(answer, by: origin.leg)
             self.count(answer: 200, to: message, origin, invite.passage.domain.metrics)
         }
-        guard invite.isPending else { return }
+        guard invite.isPending else { return true }
         invite.cancel = message
         let verdict = invite.responses.cancelReceived()
         self.carryOut(verdict, of: invite, branch: nil, response: nil)
+        return true
     }
 
     // MARK: Limits
@@ -221,5 +225,19 @@ extension Worker {
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
         for byte in message.bytes[callID.range] { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
         return hash
+    }
+}
+
+extension SyntaxFault {
+    /// The limit that the message is over, if that is what is wrong with it.
+    var limit: LimitKind? {
+        switch self.cause.problem {
+        case .messageSize: .messageSize
+        case .headerSectionSize: .headerSection
+        case .headerFieldCount: .headerFields
+        case .requestURISize: .requestURI
+        case .viaCount: .vias
+        default: nil
+        }
     }
 }

@@ -1,4 +1,5 @@
 internal import GatehouseNet
+internal import GatehousePolicy
 internal import SIPMessage
 internal import SIPTransaction
 
@@ -32,11 +33,15 @@ final class ClientTransaction: TimerTarget {
     private var machine: Machine
     /// The request as sent; let go once no copy, ACK or CANCEL of it can be needed.
     private(set) var request: [UInt8]
+    /// The server by UDP, where the request went over TCP because of its size.
+    var fallback: CoreHop?
     /// A final response that was not passed up at once.
     var final: Message?
     /// The ACK of a 3xx to 6xx, for further copies of it.
     private var ack: [UInt8]?
     private var retransmission = TimerID.none
+    /// When the next copy is due; the one after it counts from there, so that late timers do not add up.
+    private var copyDue: UInt64 = 0
     private var end = TimerID.none
     private var timerC = TimerID.none
 
@@ -67,16 +72,21 @@ final class ClientTransaction: TimerTarget {
         return false
     }
 
+    /// Whether a response needs another Via below ours: the way back of a `proxy` core's request is in the message.
+    var expectsLowerVia: Bool { self.parent.map { !$0.passage.domain.isPBX } ?? false }
+
     func start() {
         switch self.machine {
         case .invite(let machine):
             let start = machine.start()
-            if let timerA = start.timerA { self.retransmission = self.startTimer(timerA, .a) }
+            self.copyDue = self.worker.now
+            if let timerA = start.timerA { self.startCopyTimer(timerA, .a) }
             self.end = self.startTimer(start.timerB, .b)
             if self.parent != nil { self.timerC = self.startTimer(self.worker.timers.timerC, .timerC) }
         case .other(let machine):
             let start = machine.start()
-            if let timerE = start.timerE { self.retransmission = self.startTimer(timerE, .e) }
+            self.copyDue = self.worker.now
+            if let timerE = start.timerE { self.startCopyTimer(timerE, .e) }
             self.end = self.startTimer(start.timerF, .f)
         }
         // A connection that is gone fails the branch, though not from within this call: its owner is not ready yet.
@@ -144,6 +154,7 @@ final class ClientTransaction: TimerTarget {
     private func passUp(_ response: Message, status: Int) {
         if let parent = self.parent, let number = self.number {
             if status >= 200 { self.final = response }
+            if status == 503, let rest = response.retryAfter { self.worker.putAside(self.target, for: rest) }
             let verdict = parent.responses.received(
                 status: status, on: number, hasAlternative: self.worker.hasAlternative(parent))
             self.worker.carryOut(verdict, of: parent, branch: self, response: response)
@@ -185,7 +196,7 @@ final class ClientTransaction: TimerTarget {
             switch action {
             case .resend(let timerA):
                 self.worker.send(self.request, by: self.leg)
-                self.retransmission = self.startTimer(timerA, .a)
+                self.startCopyTimer(timerA, .a)
             case .timeout:
                 self.timedOut()
             case .end:
@@ -206,7 +217,7 @@ final class ClientTransaction: TimerTarget {
             switch action {
             case .resend(let timerE):
                 self.worker.send(self.request, by: self.leg)
-                self.retransmission = self.startTimer(timerE, .e)
+                self.startCopyTimer(timerE, .e)
             case .timeout:
                 self.timedOut()
             case .end:
@@ -281,6 +292,12 @@ final class ClientTransaction: TimerTarget {
         self.worker.startTimer(duration, self, kind: kind.rawValue)
     }
 
+    private func startCopyTimer(_ interval: Duration, _ kind: TimerKind) {
+        self.copyDue &+= nanoseconds(interval)
+        let left = Int64(bitPattern: self.copyDue &- self.worker.now)
+        self.retransmission = self.startTimer(.nanoseconds(max(left, 0)), kind)
+    }
+
     private func restart(_ id: TimerID, _ duration: Duration, _ kind: TimerKind) -> TimerID {
         self.worker.cancelTimer(id)
         return self.startTimer(duration, kind)
@@ -314,6 +331,13 @@ final class ClientTransaction: TimerTarget {
     func detach() {
         self.parent = nil
         self.final = nil
+    }
+
+    /// Has the same server tried by UDP next, where TCP was chosen for the request's size alone (MTU-03).
+    func fallBackToDatagram() {
+        guard let fallback = self.fallback else { return }
+        self.fallback = nil
+        self.parent?.hops.insert(fallback, at: 0)
     }
 
     /// A branch on which nothing could be sent: it only holds its place among the branches.

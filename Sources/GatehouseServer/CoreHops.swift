@@ -64,43 +64,39 @@ extension Worker {
         return try self.targets(of: domain, for: message)
     }
 
-    /// The domain's targets in the order of its distribution; those that are down come last, should all be.
+    /// The domain's targets in the order of its distribution. Should all be down, all are tried: health checks can be wrong,
+    /// and a refusal cannot be right.
     func targets(of domain: DomainRuntime, for message: Message) throws(Refusal) -> [CoreHop] {
+        guard !domain.targets.isEmpty else { throw Refusal(480, .noCore, warning: "no core server is configured") }
         let now = self.now
-        let count = domain.targets.count
-        guard count > 0 else { throw Refusal(480, .noCore, warning: "no core server is configured") }
-        let first: Int
-        switch domain.configuration.core.distribution {
-        case .failover:
-            first = 0
-        case .roundRobin:
-            first = domain.counters.round.wrappingAdd(1, ordering: .relaxed).oldValue
-        case .callIDHash:
-            first = message.callID.map { range in
-                var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-                for byte in message.bytes[range.range] { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
-                return Int(truncatingIfNeeded: hash >> 33)
-            } ?? 0
+        var distribution = self.distributions[domain.key] ?? Distribution(domain.configuration.core)
+        let twins = domain.streamTwins
+        func isCandidate(_ index: Int) -> Bool { !twins.contains(index) && domain.targets[index].address != nil }
+        for index in domain.targets.indices {
+            distribution.setHealthy(isCandidate(index) && domain.targets[index].isAvailable(now: now), target: index)
         }
-        let twins = Set(domain.streamTwins.compactMap { $0 })
-        let candidates = (0..<count).filter { !twins.contains($0) }
-        let ordered = candidates.indices.map { offset in
-            candidates[Int(UInt(bitPattern: first &+ offset) % UInt(candidates.count))]
+        var order = distribution.order(callID: message.callID, in: message.bytes, now: .now)
+        if order.isEmpty {
+            for index in domain.targets.indices { distribution.setHealthy(isCandidate(index), target: index) }
+            order = distribution.order(callID: message.callID, in: message.bytes, now: .now)
         }
-        var usable = ordered.filter { domain.targets[$0].isAvailable(now: now) }
-        // Should all be down, trying is better than refusing: health checks can be wrong, and a refusal cannot be right.
-        if usable.isEmpty { usable = ordered }
-        let hops = usable.compactMap { index -> CoreHop? in
+        self.distributions[domain.key] = distribution
+        let hops = order.compactMap { index -> CoreHop? in
             let target = domain.targets[index]
             guard let address = target.address else { return nil }
             return CoreHop(
                 target: target, transport: target.key.transport, endpoint: address,
-                streamTwin: domain.streamTwins[index].flatMap { domain.targets[$0].address })
+                streamTwin: twins[index].flatMap { domain.targets[$0].address })
         }
         guard !hops.isEmpty else {
             throw Refusal(500, .coreFailed, warning: "the core server's name does not resolve")
         }
         return hops
+    }
+
+    /// A core server that asked for rest gets no new request for that long (RESP-14).
+    func putAside(_ target: TargetRuntime?, for duration: Duration) {
+        target?.putAside(until: self.now &+ nanoseconds(min(duration, Distribution.longestPutAside)))
     }
 
     // MARK: Connections to the core

@@ -45,9 +45,11 @@ extension Worker {
         case .ack:
             if let transaction = self.serverTransactions[key], transaction.receivedACK() { return }
             if self.ownTags.isOwn(message) { return }
-            self.forwardACK(message, route, fromCore: origin)
+            self.forwardStatelessly(message, route, fromCore: origin)
         case .cancel:
-            self.receiveCancel(message, origin: origin, domain: nil, direction: .out)
+            if !self.receiveCancel(message, origin: origin) {
+                self.forwardStatelessly(message, route, fromCore: origin)
+            }
         case .invite, .bye, .register, .options, .subscribe, .notify, .publish, .info, .refer, .message, .update,
             .prack, .other:
             if let transaction = self.serverTransactions[key] { return transaction.receivedRetransmission() }
@@ -69,6 +71,9 @@ extension Worker {
             if route.destination == .edge { return self.answerOptions(message, origin: origin, domain: domain) }
             let hop = try self.deviceHop(for: route)
             guard let domain = hop.state.domain(in: self.snapshot) else { throw Refusal(480, .flowGone) }
+            guard self.snapshot.mayReach(domain, from: origin.source.address) else {
+                throw Refusal(404, .unknownToken)  // PBX-14: another domain's core
+            }
             self.metrics.requestReceived(domain.metrics, .out, message.method)
             try self.admit(message, domain)
             let passage = try self.passage(of: message, route, hop, tag, domain, origin)
@@ -107,7 +112,7 @@ extension Worker {
         client.start()
     }
 
-    private func forwardACK(_ message: Message, _ route: CoreRoute, fromCore origin: WorkerMessage.Origin) {
+    private func forwardStatelessly(_ message: Message, _ route: CoreRoute, fromCore origin: WorkerMessage.Origin) {
         guard message.maxForwards != 0, let hop = try? self.deviceHop(for: route),
             let domain = hop.state.domain(in: self.snapshot),
             let passage = try? self.passage(of: message, route, hop, nil, domain, origin),
@@ -166,16 +171,15 @@ extension Worker {
             }
             guard let key = device.binding, let binding = self.shared.bindings.binding(key, now: self.now),
                 let (flow, state) = self.flow(binding.flow)
-            else { throw Refusal(480, .flowGone, warning: "the device's connection is gone") }
+            else { throw Self.unreachable(device.contact) }
             return DeviceHop(
                 flow: flow, state: state, contact: device.contact, routes: device.routes, ownRoutes: route.ownRoutes)
         case .binding(_, let key):
             guard let binding = self.shared.bindings.binding(key, now: self.now) else {
-                throw Refusal(404, .unknownBinding)
+                // The token is ours, so the device was here once: it is away, not unknown.
+                throw Refusal(480, .unknownBinding, warning: "the device is not registered")
             }
-            guard let (flow, state) = self.flow(binding.flow) else {
-                throw Refusal(480, .flowGone, warning: "the device's connection is gone")
-            }
+            guard let (flow, state) = self.flow(binding.flow) else { throw Self.unreachable(binding.contact) }
             return DeviceHop(
                 flow: flow, state: state, contact: binding.contact, routes: [], ownRoutes: route.ownRoutes)
         case .flow(let token, let isPath):
@@ -190,6 +194,12 @@ extension Worker {
                 480, .outboundNotBuilt,
                 warning: "no registered device: calls to other domains need outbound routing, which this version lacks")
         }
+    }
+
+    /// The device's connection is gone. A `sips:` contact cannot be reached in any other way that is secure.
+    private static func unreachable(_ contact: [UInt8]) -> Refusal {
+        self.isSIPS(contact)
+            ? .sipsNotAllowed : Refusal(480, .flowGone, warning: "the device's connection is gone")
     }
 
     /// A connection of this worker that a token names.

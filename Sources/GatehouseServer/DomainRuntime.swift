@@ -46,8 +46,6 @@ final class DomainCounters: Sendable {
     let callStarts = RateMeter()
     let calls = CallCounter()
     let sources = SourceTable()
-    /// The next target of `distribution: round_robin`.
-    let round = Atomic<Int>(0)
 }
 
 /// A host as a URI writes it: an IPv6 address gets its brackets.

@@ -137,7 +137,7 @@ extension Worker {
 
     /// Puts the edge into the Path of a REGISTER towards a `proxy` core, above what is there (REG-01, REG-02).
     ///
-    /// A device that says nothing of Path gets one all the same: a registrar behind this edge reaches no device without.
+    /// A device that says nothing of Path gets this far where the domain has `core.path: always`.
     func insertPath(
         in message: Message, _ passage: Passage, transport: Transport, bind: Int, _ editor: inout MessageEditor
     ) throws(ForwardFault) {

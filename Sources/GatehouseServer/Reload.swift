@@ -89,6 +89,8 @@ extension Server {
         }
         for listener in opened { self.setEntrance(listener.entrance, tag: listener.listener.tag.number) }
         for mailbox in self.shared.mailboxes { mailbox.post(.snapshot(snapshot)) }
+        // What is answered after this line is answered by the new configuration.
+        for mailbox in self.shared.mailboxes { _ = try? await mailbox.ask { $0.snapshot.generation } }
         self.shared.bindings.setLimit(configuration.edge.limits.bindings)
         self.output.apply(configuration.edge)
         let kept = Set(opened.map(\.listener.tag))

@@ -25,9 +25,11 @@ extension Worker {
         case .ack:
             if let transaction = self.serverTransactions[key], transaction.receivedACK() { return }
             if self.ownTags.isOwn(message) { return }
-            self.forwardACK(message, fromOutside: state, domain, origin: origin)
+            self.forwardStatelessly(message, fromOutside: state, domain, origin: origin)
         case .cancel:
-            self.receiveCancel(message, origin: origin, domain: domain, direction: .in)
+            if !self.receiveCancel(message, origin: origin) {
+                self.forwardStatelessly(message, fromOutside: state, domain, origin: origin)
+            }
         case .invite, .bye, .register, .options, .subscribe, .notify, .publish, .info, .refer, .message, .update,
             .prack, .other:
             if let transaction = self.serverTransactions[key] { return transaction.receivedRetransmission() }
@@ -50,6 +52,11 @@ extension Worker {
                 message, domain: domain.key, isSecure: state.transport == .tls,
                 knowledge: OutsideKnowledge(worker: self, domain: domain))
             if route.destination == .edge { return self.answerOptions(message, origin: origin, domain: domain) }
+            if message.method == .register, !domain.isPBX, domain.configuration.core.path == .supported,
+                !message.lists("path", in: .supported)
+            {
+                throw Refusal(421, .pathUnsupported)
+            }
             try self.admit(message, domain)
             let passage = try self.passage(of: message, route, state, domain)
             let targets = try self.coreHops(for: route, message, domain)
@@ -99,8 +106,9 @@ extension Worker {
         return passage
     }
 
-    /// An ACK to a 2xx: a request of its own without a transaction or an answer (RFC 3261 §16.11, RFC 6026 §7.1).
-    private func forwardACK(
+    /// An ACK to a 2xx is a request of its own without a transaction or an answer (RFC 3261 §16.11, RFC 6026 §7.1); a CANCEL
+    /// that matches nothing goes the same way (§16.10), under the same rules.
+    private func forwardStatelessly(
         _ message: Message, fromOutside state: FlowState, _ domain: DomainRuntime, origin: WorkerMessage.Origin
     ) {
         do throws(Refusal) {
@@ -111,19 +119,15 @@ extension Worker {
             if route.destination == .edge { return }
             let passage = try self.passage(of: message, route, state, domain)
             guard let hop = try self.coreHops(for: route, message, domain).first else { return }
-            self.forwardStatelessly(message, route, passage, state, hop)
+            let branch = self.nextBranch(loop: self.shared.matcher.loopDigest(of: message))
+            guard let attempt = try? self.write(message, route, passage, state, hop, branch: branch) else { return }
+            self.send(attempt.bytes, by: attempt.leg)
         } catch {
+            guard message.method == .ack else {
+                return self.refuse(error, message, origin: origin, domain: domain)
+            }
             self.metrics.refused(domain.metrics, error.rule)
         }
-    }
-
-    /// Sends a request on without a transaction.
-    func forwardStatelessly(
-        _ message: Message, _ route: OutsideRoute, _ passage: Passage, _ state: FlowState, _ hop: CoreHop
-    ) {
-        let branch = self.nextBranch(loop: self.shared.matcher.loopDigest(of: message))
-        guard let attempt = try? self.write(message, route, passage, state, hop, branch: branch) else { return }
-        self.send(attempt.bytes, by: attempt.leg)
     }
 
     // MARK: Attempts
@@ -150,6 +154,7 @@ extension Worker {
             worker: self, branch: branch, request: attempt.bytes, isInvite: transaction.isInvite, leg: attempt.leg,
             remote: attempt.remote, transport: attempt.transport, target: hop.target, sentBy: self.coreBinds.entries[attempt.bind].sentBy,
             parent: transaction, number: number)
+        client.fallback = attempt.fallback
         transaction.branches.append(client)
         self.add(client)
         client.start()
@@ -168,11 +173,14 @@ extension Worker {
         }
         var passage = passage
         passage.coreTransport = hop.dialogTransport
+        var fallback: CoreHop?
         var bytes = try self.coreRequest(
             message, route, passage, from: state, transport: transport, bind: bind, branch: branch)
         if transport == .udp, bytes.count > Self.datagramLimit, let twin = hop.streamTwin,
             let streamBind = self.coreBinds.index(for: .tcp, isIPv6: twin.address.isIPv6)
         {
+            fallback = hop
+            fallback?.streamTwin = nil
             transport = .tcp
             endpoint = twin
             bind = streamBind
@@ -181,10 +189,11 @@ extension Worker {
         }
         guard transport == .tcp else {
             return Attempt(
-                bytes: bytes, leg: .datagram(socket: bind, endpoint), remote: endpoint, transport: .udp, bind: bind)
+                bytes: bytes, leg: .datagram(socket: bind, endpoint), remote: endpoint, transport: .udp, bind: bind,
+                fallback: nil)
         }
         guard let flow = self.coreConnection(to: endpoint) else { throw .unwritable }
-        return Attempt(bytes: bytes, leg: .flow(flow.id), remote: endpoint, transport: .tcp, bind: bind)
+        return Attempt(bytes: bytes, leg: .flow(flow.id), remote: endpoint, transport: .tcp, bind: bind, fallback: fallback)
     }
 
     /// A request as it leaves for one core server.
@@ -194,6 +203,7 @@ extension Worker {
         var remote: Endpoint
         var transport: Transport
         var bind: Int
+        var fallback: CoreHop?
     }
 
     /// The most bytes of a request over UDP while the path's MTU is unknown (RFC 3261 §18.1.1).

@@ -40,26 +40,26 @@ extension Worker {
                 editor.makePlain(route.requestURI, in: message)
             }
             if method == .register {
-                try self.replaceRegistration(in: message, passage, transport: transport, bind: bind, &editor)
+                try self.replaceRegistration(in: message, passage, transport: passage.coreTransport, bind: bind, &editor)
             } else {
-                try self.replaceDeviceContacts(in: message, passage, transport: transport, bind: bind, &editor)
+                try self.replaceDeviceContacts(in: message, passage, transport: passage.coreTransport, bind: bind, &editor)
             }
         } else {
             editor.removeTopRoutes(route.ownRoutes, of: message)
             editor.markReceived(from: state.remote)
-            editor.limitBreadth(of: message)
             if method == .register {
-                try self.insertPath(in: message, passage, transport: transport, bind: bind, &editor)
+                try self.insertPath(in: message, passage, transport: passage.coreTransport, bind: bind, &editor)
             } else if method.isRecordRouted {
                 var passage = passage
                 passage.coreBind = bind
-                passage.coreTransport = transport
                 guard let routes = self.recordRoutes(passage) else { throw .unwritable }
                 editor.insertAtTop("Record-Route", routes.outside)
                 editor.insertAtTop("Record-Route", routes.core)
             }
         }
+        editor.writeVersion(of: message)
         editor.lowerMaxForwards(of: message)
+        editor.limitBreadth(of: message)
         editor.append(SessionTag.name, self.tagValue(passage, facts: state.facts))
         guard bind >= 0, bind < self.coreBinds.entries.count else { throw .unwritable }
         editor.insertAtTop(
@@ -102,14 +102,15 @@ extension Worker {
         } else {
             editor.removeTopRoutes(ownRoutes, of: message)
             editor.markReceived(from: source)
-            editor.limitBreadth(of: message)
             if message.method.isRecordRouted {
                 guard let routes = self.recordRoutes(passage) else { throw .unwritable }
                 editor.insertAtTop("Record-Route", routes.core)
                 editor.insertAtTop("Record-Route", routes.outside)
             }
         }
+        editor.writeVersion(of: message)
         editor.lowerMaxForwards(of: message)
+        editor.limitBreadth(of: message)
         editor.insertAtTop(
             "Via", self.viaValue(transport, sentBy: sentBy.text, branch: branch))
         editor.setContentLength()
@@ -233,6 +234,14 @@ extension Message {
 }
 
 extension MessageEditor {
+    /// Writes the version of the start line as everything of ours says it (MSG-11).
+    mutating func writeVersion(of message: Message) {
+        let start = message.isRequest ? message.requestURI.end + 1 : 0
+        let range = ByteRange(start, start + 7)
+        guard range.end <= message.headerSectionEnd, !range.equals("SIP/2.0", in: message.bytes) else { return }
+        self.replace(range, with: Array("SIP/2.0".utf8))
+    }
+
     /// Lowers Max-Forwards by one, or begins at 70 (RFC 3261 §16.6 item 3).
     mutating func lowerMaxForwards(of message: Message) {
         guard let field = message.first(.maxForwards), let hops = message.maxForwards else {

@@ -26,6 +26,9 @@ extension Worker {
             self.cancels[branch.number]?.stop()
             return
         }
+        if client.expectsLowerVia, !response.hasLowerVia {
+            return  // RESP-09: nowhere to go
+        }
         client.received(response)
     }
 
@@ -147,8 +150,7 @@ extension Worker {
                 editor.insertAtTop("Via", row)
             }
         } else {
-            guard let via = response.topVia, response.values(of: .via).dropFirst().first(where: { _ in true }) != nil
-            else { return nil }  // RESP-09: nowhere to go
+            guard let via = response.topVia else { return nil }
             editor.remove(value: via.value, of: .via)
         }
         for challenge in challenges {
@@ -156,6 +158,7 @@ extension Worker {
                 editor.append(field, of: challenge)
             }
         }
+        editor.writeVersion(of: response)
         editor.setContentLength()
         return try? editor.finish()
     }
@@ -196,6 +199,14 @@ extension Worker {
             else { continue }
             editor.replace(contact.uri.hostPort, with: passage.domain.advertise)
         }
+    }
+}
+
+extension Message {
+    /// Whether there is a second Via value.
+    fileprivate var hasLowerVia: Bool {
+        var values = self.values(of: .via).makeIterator()
+        return values.next() != nil && values.next() != nil
     }
 }
 

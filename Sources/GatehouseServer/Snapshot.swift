@@ -14,6 +14,8 @@ final class Snapshot: Sendable {
     private let byKey: [DomainKey: Int]
     /// Hosts besides the domains' names that stand for the edge itself: listener addresses, `advertise` hosts.
     private let ownHosts: Set<[UInt8]>
+    /// The core servers of all domains that are given by address.
+    private let targetAddresses: Set<IPAddress>
     /// Who may speak to the core binds.
     let trustedSources: TrustedSources
 
@@ -51,6 +53,7 @@ final class Snapshot: Sendable {
         var byKey: [DomainKey: Int] = [:]
         for (index, domain) in domains.enumerated() { byKey[domain.key] = index }
         self.byKey = byKey
+        self.targetAddresses = Set(usedTargets.values.compactMap { $0.fixed?.address })
         self.ownHosts = Self.ownHosts(of: configuration)
         self.trustedSources = TrustedSources(
             networks: configuration.core.trusted, targets: domains.flatMap { $0.targets })
@@ -71,6 +74,13 @@ final class Snapshot: Sendable {
         }
         if let host = configuration.core.advertise { hosts.insert(Array(host.lowercased().utf8)) }
         return hosts
+    }
+
+    /// Whether a core address may send to the devices of a domain: not if it is a core server of other domains alone.
+    func mayReach(_ domain: DomainRuntime, from address: IPAddress) -> Bool {
+        let address = address.asIPv4 ?? address
+        guard self.targetAddresses.contains(address) else { return true }
+        return domain.targets.contains { target in target.addresses.contains { $0.address == address } }
     }
 
     func domain(_ key: DomainKey) -> DomainRuntime? {

@@ -68,7 +68,7 @@ final class Upkeep: TimerTarget {
         }
         let now = self.worker.now
         for (key, (target, health)) in wanted {
-            let check = self.checks[key] ?? HealthCheck(self.worker, target)
+            let check = self.checks[key] ?? HealthCheck(self.worker, target, health)
             self.checks[key] = check
             check.tick(health, now: now)
         }
@@ -82,12 +82,12 @@ final class HealthCheck {
     private var nextAt: UInt64 = 0
     private var sentAt: UInt64 = 0
     private var pending: ClientTransaction?
-    private var failures = 0
-    private var successes = 0
+    private var machine: HealthMachine
 
-    init(_ worker: Worker, _ target: TargetRuntime) {
+    init(_ worker: Worker, _ target: TargetRuntime, _ health: DomainCoreSettings.Health) {
         self.worker = worker
         self.target = target
+        self.machine = HealthMachine(health)
     }
 
     func tick(_ health: DomainCoreSettings.Health, now: UInt64) {
@@ -96,14 +96,15 @@ final class HealthCheck {
             if now &- self.sentAt >= nanoseconds(health.timeout) {
                 self.pending?.finish()
                 self.pending = nil
-                self.ended(answered: false, health, now: now)
+                self.ended(nil, now: now)
             }
             return
         }
         guard now >= self.nextAt else { return }
         self.nextAt = now &+ nanoseconds(interval)
-        guard let address = self.target.address else { return self.ended(answered: false, health, now: now) }
+        guard let address = self.target.address else { return self.ended(nil, now: now) }
         self.sentAt = now
+        self.machine.probeSent()
         self.ping(address, health)
     }
 
@@ -111,20 +112,20 @@ final class HealthCheck {
         let worker = self.worker
         let transport = self.target.key.transport
         guard let bind = worker.coreBinds.index(for: transport, isIPv6: address.address.isIPv6) else {
-            return self.ended(answered: false, health, now: worker.now)
+            return self.ended(nil, now: worker.now)
         }
         let entry = worker.coreBinds.entries[bind]
         let branch = worker.nextBranch(loop: .none)
         guard let request = self.options(to: address, from: entry, branch: branch),
             let leg: Leg = transport == .udp
                 ? .datagram(socket: bind, address) : worker.coreConnection(to: address).map({ .flow($0.id) })
-        else { return self.ended(answered: false, health, now: worker.now) }
+        else { return self.ended(nil, now: worker.now) }
         let client = ClientTransaction(
             worker: worker, branch: branch, request: request, isInvite: false, leg: leg, remote: address,
             transport: transport, target: self.target, sentBy: entry.sentBy, parent: nil, number: nil
         ) { [unowned self] status in
             self.pending = nil
-            self.ended(answered: status != nil, health, now: self.worker.now)
+            self.ended(status, now: self.worker.now)
         }
         self.pending = client
         worker.add(client)
@@ -154,27 +155,32 @@ final class HealthCheck {
         return try? writer.finish()
     }
 
-    private func ended(answered: Bool, _ health: DomainCoreSettings.Health, now: UInt64) {
-        if answered {
+    /// - Parameter status: of the final response; nil where none came.
+    private func ended(_ status: Int?, now: UInt64) {
+        let change: HealthMachine.Change?
+        if let status {
             self.target.noteRoundTrip(Double(now &- self.sentAt) / 1_000_000)
-            self.failures = 0
-            self.successes += 1
-            guard !self.target.isHealthy, self.successes >= health.upAfter else { return }
+            change = self.machine.probeAnswered(status: status)
+        } else {
+            change = self.machine.probeFailed()
+        }
+        switch change {
+        case .wentUp:
             self.target.setHealthy(true)
             self.worker.shared.log.notice("core server is up again", metadata: ["target": "\(self.target.description)"])
-        } else {
-            self.successes = 0
-            self.failures += 1
-            guard self.target.isHealthy, self.failures >= health.downAfter else { return }
+        case .wentDown:
             self.target.setHealthy(false)
             self.worker.shared.log.warning(
                 "core server is down: it does not answer OPTIONS; see that the PBX runs and that core.health fits it",
-                metadata: ["target": "\(self.target.description)", "failures": "\(self.failures)"])
+                metadata: ["target": "\(self.target.description)"])
+        case nil:
+            break
         }
     }
 }
 
-private func nanoseconds(_ duration: Duration) -> UInt64 {
+/// A duration in nanoseconds; a negative one counts as none.
+func nanoseconds(_ duration: Duration) -> UInt64 {
     let parts = duration.components
     return UInt64(max(0, parts.seconds)) &* 1_000_000_000 &+ UInt64(max(0, parts.attoseconds)) / 1_000_000_000
 }

@@ -22,6 +22,8 @@ final class Worker {
     private(set) var snapshot: Snapshot
     /// What each listener's tag stands for.
     var listeners: [Int: Entrance] = [:]
+    /// Whose turn it is among each domain's core servers.
+    var distributions: [DomainKey: Distribution] = [:]
     /// The edge's core binds; every worker has a UDP socket on each UDP one.
     var coreBinds = CoreBinds()
     private(set) var context: FlowContext?
@@ -70,6 +72,7 @@ final class Worker {
     /// Takes a new configuration: what is under way keeps its own.
     func apply(_ snapshot: Snapshot) {
         self.snapshot = snapshot
+        self.distributions = [:]
         self.timers = TimerValues(snapshot.configuration.edge.timers)
         self.messageLimits = MessageLimits(snapshot.configuration)
         self.context?.timers = snapshot.configuration.edge.timers
@@ -234,7 +237,7 @@ struct OwnTags {
     func tag(for request: Message) -> [UInt8] {
         var hasher = Hasher()
         hasher.combine(self.seed)
-        for range in [request.callID, request.from?.tag, request.first(.cseq)?.value] {
+        for range in [request.callID, request.from?.tag] {
             guard let range else { continue }
             request.bytes.withUnsafeBytes { bytes in
                 guard range.end <= bytes.count else { return }
@@ -242,6 +245,7 @@ struct OwnTags {
             }
             hasher.combine(range.count)
         }
+        hasher.combine(request.cseq?.number)
         var bits = UInt64(bitPattern: Int64(hasher.finalize()))
         var text: [UInt8] = [0x67, 0x68]
         for _ in 0..<16 {

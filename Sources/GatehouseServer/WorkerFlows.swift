@@ -138,6 +138,7 @@ extension Worker: StreamFlowOwner {
         let domain = (flow.userData as? FlowState)?.domain(in: self.snapshot)
         let metrics = domain?.metrics ?? self.shared.metrics.noDomain
         self.metrics.refused(metrics, .syntax)
+        if let limit = fault.limit { self.metrics.limitHit(metrics, limit) }
         self.log.info(
             "message refused: it breaks the rules of RFC 3261",
             [
@@ -169,6 +170,7 @@ extension Worker: StreamFlowOwner {
             domain.counters.connections.wrappingSubtract(1, ordering: .relaxed)
             domain.counters.sources.leave(flow.remote.address, domain: domain.key.bits)
             self.metrics.connectionClosed(domain.metrics, flow.transport, ConnectionEnd(reason))
+            if case .writeQueueFull = reason { self.metrics.limitHit(domain.metrics, .writeQueue) }
         }
         self.failTransactions(of: state)
     }
@@ -179,7 +181,7 @@ extension Worker: StreamFlowOwner {
         self.metrics.handshakeFailed(domain?.metrics ?? self.shared.metrics.noDomain, failure.cause)
         let level: Logger.Level = failure.isForOperator ? .warning : .info
         self.log.log(
-            level, "TLS handshake failed",
+            level, failure.cause.sentence,
             [
                 "cause": "\(failure.text)", "peer": "\(flow.remote)", "bind": "\(flow.local)",
                 "domain": "\(failure.domain ?? "-")",
@@ -193,6 +195,10 @@ extension Worker: StreamFlowOwner {
         self.log.warning(
             "connection to the core failed: see that the PBX listens there",
             ["peer": "\(flow.remote)", "cause": "\(error)"])
+        if case .refused = error {
+            // RFC 3261 §18.1.1: who takes no TCP gets by UDP what is too large for it, rather than nothing.
+            for number in state.clients { self.clientTransactions[number]?.fallBackToDatagram() }
+        }
         self.failTransactions(of: state)
     }
 
@@ -219,6 +225,8 @@ extension Worker: DatagramOwner {
         switch Parser.parse(datagram: bytes, limits: self.messageLimits) {
         case .message(let message):
             if message.isRequest {
+                var origin = origin
+                origin.leg = .datagram(socket: socket, self.answerAddress(of: message, from: source))
                 self.receiveRequest(message, fromCore: origin, isHandedOver: false)
             } else {
                 self.receiveResponse(message, from: origin)
@@ -228,6 +236,19 @@ extension Worker: DatagramOwner {
         case .keepAlive, .stunBinding:
             break  // KEEP-05; STUN is for ports that face devices
         }
+    }
+
+    /// Where the answer to a datagram goes (RFC 3261 §18.2.2, RFC 3581 §4): `maddr` inside the core networks, else the
+    /// source, at its port with `rport` and at that of the Via without.
+    private func answerAddress(of request: Message, from source: Endpoint) -> Endpoint {
+        guard let via = request.topVia else { return source }
+        if let maddr = via.maddr, let address = IPAddress(bytes: request.bytes, range: maddr),
+            self.snapshot.trustedSources.contains(address)
+        {
+            return Endpoint(address: address, port: via.sentByPort ?? Transport.udp.defaultPort)
+        }
+        if via.rport != nil { return source }
+        return Endpoint(address: source.address, port: via.sentByPort ?? Transport.udp.defaultPort)
     }
 
     func datagramFailed(
@@ -288,5 +309,30 @@ extension ConnectionEnd {
             case .released: .released
             case .shutdown: .shutdown
             }
+    }
+}
+
+extension TLSFailure.Cause {
+    /// The log's sentence: one a cause, so that a flood of one kind does not hide the others.
+    fileprivate var sentence: StaticString {
+        switch self {
+        case .unknownName: "TLS handshake failed: no domain on the address has the name that the client asks for"
+        case .missingName:
+            "TLS handshake failed: the client sends no SNI; tls.default: true on a domain of the address would admit it"
+        case .protocolVersion: "TLS handshake failed: the client speaks no version that the domain allows"
+        case .noSharedCipher: "TLS handshake failed: client and domain have no cipher in common"
+        case .noApplicationProtocol: "TLS handshake failed: the client wants another protocol than SIP (ALPN)"
+        case .certificateMissing: "TLS handshake failed: the domain requires a client certificate and none came"
+        case .certificateInvalid: "TLS handshake failed: the peer's certificate does not verify"
+        case .certificateName: "TLS handshake failed: the peer's certificate names somebody else"
+        case .refusedByPeer: "TLS handshake failed: the peer refuses us, most often because it does not trust our certificate"
+        case .notTLS: "TLS handshake failed: what came is not TLS"
+        case .protocolError: "TLS handshake failed: the peer breaks the protocol"
+        case .closed: "TLS handshake failed: the peer closed the connection"
+        case .timeout: "TLS handshake failed: it took longer than edge.timers.handshake"
+        case .overloaded: "TLS handshake failed: too many wait already"
+        case .outputLimit: "TLS handshake failed: the peer does not read"
+        case .internal: "TLS handshake failed: OpenSSL fails"
+        }
     }
 }
