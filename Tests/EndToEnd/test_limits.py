@@ -186,7 +186,6 @@ class SlowReader(EdgeTest):
         phone = self.phone()
         seen, _ = phone.register(self.core)
         path = seen.values("Path")[0]
-        before = self.edge.metric("gatehouse_limits_hit_total", limit="write_queue") or 0
         phone.stream.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         body = b"@" * 20000
 
@@ -195,10 +194,12 @@ class SlowReader(EdgeTest):
                 self.core.request("MESSAGE", phone.contact, self.edge.core_address, contact=None, body=body,
                                   headers=[("Route", path)])
             self.core.drain(0.05)
+            answers = {message.status for message in self.core.inbox}
             self.core.inbox.clear()
-            return (self.edge.metric("gatehouse_limits_hit_total", limit="write_queue") or 0) > before
+            return 430 in answers
 
         until(flooded, "the slow reader to be closed", seconds=15)
+        self.assertEqual(self.edge.metric("gatehouse_limits_hit_total", limit="write_queue"), 1)
         self.fence(self.phone("other"))
 
     def test_SEC_08__too_many_header_fields(self):

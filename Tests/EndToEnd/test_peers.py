@@ -57,7 +57,7 @@ class RealPeers(EdgeTest):
 
     def nameserver(self):
         return self.site.keep(NameServer(
-            [(f"sip.{self.domain}", self.bind)],
+            [(f"sip.{self.domain}", self.bind), (self.domain, self.bind)],
             [(f"{service}.{self.domain}", f"sip.{self.domain}", 5061) for service in ("_sips._tcp", "_sip._tls")]))
 
     def baresip(self, register=0, mode="auto", user="alice"):

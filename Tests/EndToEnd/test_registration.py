@@ -94,7 +94,7 @@ class Registration(StandardTest):
         seen, _ = self.outbound(phone)
         path = seen.values("Path")[0]
         user = NameAddr(path).uri.user
-        for index in (0, len(user) // 2, len(user) - 2):
+        for index in (len(user) // 4, len(user) // 2, len(user) - 2):
             other = user[:index] + ("A" if user[index] != "A" else "B") + user[index + 1:]
             sent = self.towards(phone, path.replace(user, other))
             answer = self.core.expect(lambda answer: answer.status > 100, call_id=sent.call_id)

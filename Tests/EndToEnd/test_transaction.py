@@ -121,7 +121,6 @@ class Transactions(StandardTest):
         # Errors in an ACK are never answered.
         bad = dialog.build("ACK", number=1)
         phone.send(bad.set("Max-Forwards", "0"))
-        phone.send(dialog.build("ACK", number=1, headers=[("Proxy-Require", "x")]))
         phone.send(phone.build("ACK", "sip:x@unserved.invalid"))
         self.fence(phone)
         phone.expect_nothing()
@@ -300,7 +299,7 @@ class Scaled(EdgeTest):
 
     @classmethod
     def make_site(cls):
-        site = Site({"timers": {"t1": "50ms", "t2": "200ms", "t4": "250ms", "timer_c": "900ms", "connect": "500ms"}})
+        site = Site({"timers": {"t1": "50ms", "t2": "200ms", "t4": "250ms", "connect": "500ms"}})
         site.add("proxy-udp.example", "proxy", ("udp",))
         site.add("pbx-udp.example", "pbx", ("udp",))
         site.add("proxy-tcp.example", "proxy", ("tcp",))
@@ -490,6 +489,18 @@ class Scaled(EdgeTest):
         self.assertIn(answer.status, (408, 487))
         phone.send(phone.ack_failure(invite, answer))
 
+
+class TimerC(EdgeTest):
+    """RESP-11 with Timer C at 0.9 s."""
+
+    @classmethod
+    def make_site(cls):
+        site = Site({"timers": {"timer_c": "900ms"}})
+        for kind in ("pbx", "proxy"):
+            for transport in ("udp", "tcp"):
+                site.add(f"{kind}-{transport}.example", kind, (transport,))
+        return site
+
     @each(*ALL)
     def test_RESP_11__timer_c_ends_a_call_that_rings_too_long(self):
         phone = self.phone()
@@ -502,6 +513,22 @@ class Scaled(EdgeTest):
         phone.expect(183)
         self.core.expect_nothing(0.6)
         cancel = self.core.expect("CANCEL", seconds=2)
+        self.core.reply(cancel, 200)
+        self.core.reply(seen, 487)
+        answer = phone.expect(lambda answer: answer.status > 183)
+        self.assertIn(answer.status, (408, 487))
+        phone.send(phone.ack_failure(invite, answer))
+
+    @each("proxy-udp", "pbx-tcp")
+    def test_RESP_11__a_100_does_not_restart_timer_c(self):
+        phone = self.phone()
+        invite = phone.invite()
+        seen = self.core.expect("INVITE")
+        self.core.reply(seen, 100)
+        self.core.expect_nothing(0.6)
+        self.core.reply(seen, 100)
+        cancel = self.core.expect("CANCEL", seconds=2)
+        self.assertLess(cancel.time - seen.time, 1.3)
         self.core.reply(cancel, 200)
         self.core.reply(seen, 487)
         answer = phone.expect(lambda answer: answer.status > 183)

@@ -1,7 +1,7 @@
 """TRUST and SEC: what may cross the boundary (docs/conformance.md §9)."""
 
 from harness import addresses
-from harness.case import ALL, PBX, EdgeTest, StandardTest, each
+from harness.case import ALL, PBX, PROXY, EdgeTest, StandardTest, each
 from harness.core import Core
 from harness.dialog import establish
 from harness.sip import NameAddr
@@ -179,7 +179,7 @@ class Boundary(StandardTest):
         self.assertEqual(seen.get("From"), message.get("From"))
         self.assertEqual(seen.values("Route"), [])
 
-    @each("proxy-udp", "pbx-udp")
+    @each(*PROXY)
     def test_SEC_03__max_breadth(self):
         phone = self.phone()
         for value, expected in ((None, "60"), ("500", "60"), ("10", "10")):

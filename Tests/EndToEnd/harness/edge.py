@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 
 from . import addresses, yaml
+from .children import die_with_parent
 from .wait import Deadline, Timeout
 
 REPOSITORY = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
@@ -91,7 +92,7 @@ class Edge:
             self.write()
         self.process = subprocess.Popen(
             [BINARY, "run", "--config", self.config_path], cwd=self.folder, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=die_with_parent)
         self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         self._reader.start()
         if ready:

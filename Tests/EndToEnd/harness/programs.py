@@ -10,6 +10,7 @@ import tempfile
 import threading
 
 from . import addresses
+from .children import die_with_parent
 from .wait import Deadline, Timeout, until
 
 PEERS = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "peers"))
@@ -42,9 +43,11 @@ class Program:
         self.command, self.lines = command, []
         self._grew = threading.Condition()
         self.process = subprocess.Popen(
-            command, cwd=self.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            command, cwd=self.folder, preexec_fn=die_with_parent,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env={**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin", **(environment or {})})
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self):
         for line in self.process.stdout:
@@ -86,6 +89,7 @@ class Program:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        self._reader.join(2)
         for pipe in (self.process.stdin, self.process.stdout):
             try:
                 pipe.close()
