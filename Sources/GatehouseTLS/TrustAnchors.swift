@@ -53,13 +53,20 @@ final class TrustAnchors: @unchecked Sendable {
     }
 
     /// The authorities that the system trusts.
+    ///
+    /// `X509_STORE_set_default_paths` would also add OpenSSL 3's store of URIs, which reads the whole directory for each
+    /// certificate of an unknown authority; a look-up by hash asks for one file.
     static func system() -> Result<TrustAnchors, CertificateFileError> {
         ERR_clear_error()
+        defer { ERR_clear_error() }
         guard let store = X509_STORE_new() else { return .failure(.unreadable(reason: "no memory")) }
         let anchors = TrustAnchors(owning: store, names: nil, digest: [], earliest: nil)
-        guard X509_STORE_set_default_paths(store) == 1 else {
-            return .failure(.unreadable(reason: reasonText(takeErrorCode())))
-        }
+        guard let directory = X509_STORE_add_lookup(store, X509_LOOKUP_hash_dir()),
+            X509_LOOKUP_ctrl(directory, X509_L_ADD_DIR, nil, Int(X509_FILETYPE_DEFAULT), nil) == 1,
+            let file = X509_STORE_add_lookup(store, X509_LOOKUP_file())
+        else { return .failure(.unreadable(reason: reasonText(ERR_peek_error()))) }
+        // Some systems have one file beside the directory, some have not.
+        _ = X509_LOOKUP_ctrl(file, X509_L_FILE_LOAD, nil, Int(X509_FILETYPE_DEFAULT), nil)
         return .success(anchors)
     }
 }

@@ -1,3 +1,4 @@
+import COpenSSL
 import GatehousePolicy
 import Glibc
 import SIPMessage
@@ -341,6 +342,22 @@ struct CertificateStoreTests {
         #expect(clock.now - start < .seconds(1))
         #expect(second.filesRead == 0)
         #expect(second.certificates().count == 1000)
+    }
+
+    private static let systemBundle = "/etc/ssl/certs/ca-certificates.crt"
+
+    @Test("the system's authorities are found", .enabled(if: access(Self.systemBundle, R_OK) == 0))
+    func systemAuthorities() throws {
+        let roots = try #require(CertificateChain.load(Self.systemBundle).content).certificates
+        let root = try #require(roots.first { $0.isSelfIssued && $0.notAfter > CivilDate.now })
+        let stranger = try #require(CertificateChain.load(try self.pair("a").certificate).content).leaf
+        let anchors = try TrustAnchors.system().get()
+        for (certificate, isTrusted) in [(root, true), (stranger, false)] {
+            let context = X509_STORE_CTX_new()
+            defer { X509_STORE_CTX_free(context) }
+            try #require(X509_STORE_CTX_init(context, anchors.handle, certificate.handle, nil) == 1)
+            #expect((X509_verify_cert(context) == 1) == isTrusted)
+        }
     }
 
     @Test("what there is to know of a certificate")

@@ -283,6 +283,25 @@ struct TLSServerTests {
         }
     }
 
+    @Test("a client whose first key share is no use is asked for another, and gets the same domain")
+    func helloRetry() throws {
+        let edge = try self.edge { $0.clientCertificate = .none }
+        var offer = ScriptedClient.Offer("B.example")
+        offer.groups = "P-521:P-256"
+        let client = ScriptedClient(offer)
+        let engine = try edge.engine()
+        var flights = 0
+        for _ in 0..<3 where engine.facts == nil {
+            engine.receive(ByteBuffer(bytes: client.nextFlight()))
+            if case .failed(let failure) = engine.handshake() { throw failure }
+            flights += 1
+            if let answer = engine.takeOutput() { client.feed(answer) }
+        }
+        #expect(flights == 3, "two ClientHellos and a Finished")
+        #expect(engine.facts?.domain == "b.example")
+        #expect(client.peerFingerprint == (try self.fingerprint(self.b)))
+    }
+
     @Test("TLS-07: a session does not outlive the rules that it was made under", arguments: Self.versions)
     func resumptionAfterChange(version: Int32) throws {
         let edge = try self.edge()
