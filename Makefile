@@ -37,12 +37,12 @@ test: ## install the test peers, run the unit tests and the end-to-end suite
 lint: ## formatting and undeclared imports; changes nothing
 	@scripts/check-swift.sh
 	@scripts/install.sh build
-	$(SWIFT) format lint --strict --parallel --recursive Package.swift Sources Tests $(wildcard Fuzz)
+	$(SWIFT) format lint --strict --parallel --recursive Package.swift Sources Tests $(wildcard Benchmarks Fuzz)
 	$(SWIFT) build --build-tests $(DEBUG_FLAGS)
 
 format: ## format the Swift files in place
 	@scripts/check-swift.sh
-	$(SWIFT) format --in-place --parallel --recursive Package.swift Sources Tests $(wildcard Fuzz)
+	$(SWIFT) format --in-place --parallel --recursive Package.swift Sources Tests $(wildcard Benchmarks Fuzz)
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (60)
 	@scripts/check-swift.sh

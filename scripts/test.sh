@@ -4,7 +4,7 @@
 # The unit tests run in a debug build (overflow and exclusivity checks on), the end-to-end suite against the release build
 # that users run. A part that fails does not keep the others from running; a build that fails does.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 : "${SWIFT:=swift}" "${DEBUG_FLAGS:=}" "${RELEASE_FLAGS:=-c release --product gatehouse}"
 
 passed=0 failed=0 skipped=0
