@@ -32,7 +32,7 @@ struct EdgeCipherTests {
 
     private static func message(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 7) } }
 
-    @Test("TOKEN: what one edge seals another with the same secret opens, at every length")
+    @Test("what one edge seals another with the same secret opens, at every length")
     func roundTrip() throws {
         let one = try self.cipher(self.current)
         let two = try self.cipher(self.current)
@@ -46,7 +46,7 @@ struct EdgeCipherTests {
         }
     }
 
-    @Test("RFC 5297: sealing is OpenSSL's AES-SIV")
+    @Test("sealing is OpenSSL's AES-SIV")
     func standard() throws {
         let key = Array((0..<32 as Range<UInt8>).map { $0 &* 11 })
         let siv = try EdgeCipher.SIV(key: key)
@@ -68,7 +68,7 @@ struct EdgeCipherTests {
         }
     }
 
-    @Test("SEC: a sealed token with any one bit changed, or cut, is forged, and the next good one still opens")
+    @Test("a sealed token with any one bit changed, or cut, is forged, and the next good one still opens")
     func forged() throws {
         let cipher = try self.cipher(self.current)
         let sealed = cipher.seal(Self.message(40))

@@ -422,7 +422,7 @@ struct TLSServerTests {
         }
     }
 
-    @Test("SEC: a ClientHello cut at any place or with any one byte changed ends in an alert or waits, and never traps")
+    @Test("a ClientHello cut at any place or with any one byte changed ends in an alert or waits, and never traps")
     func damagedHello() throws {
         let edge = try self.edge()
         let flight = ScriptedClient(ScriptedClient.Offer("a.example")).nextFlight()
@@ -461,7 +461,7 @@ struct TLSServerTests {
     }
 
     @Test(
-        "SNI: the extension is read to the letter",
+        "the server_name extension is read to the letter",
         arguments: [
             ([0, 12, 0, 0, 9] + Array("a.example".utf8), .host("a.example")),
             ([0, 12, 0, 0, 9] + Array("A.Example".utf8), .host("a.example")),
