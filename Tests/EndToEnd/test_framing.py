@@ -101,6 +101,7 @@ class Framing(StandardTest):
         self.assertEqual(seen.body, message.body)
         self.assertEqual(seen.one("Content-Length"), str(len(message.body)))
         phone.reply(seen, 200)
+        self.core.expect(200)
 
     @each("proxy-udp", "pbx-tcp")
     def test_FRAME_06__stream_request_without_a_clear_length(self):

@@ -17,6 +17,8 @@ from .wait import Deadline, Timeout
 
 REPOSITORY = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 BINARY = os.environ.get("GATEHOUSE_BIN") or os.path.join(REPOSITORY, ".build", "release", "gatehouse")
+#: Event loops of each edge; more than one, so that messages cross from loop to loop.
+WORKERS = int(os.environ.get("GATEHOUSE_TEST_WORKERS", "2"))
 CRASH = re.compile(r"Fatal error|Precondition failed|Program crashed|Swift runtime failure|Illegal instruction"
                    r"|Segmentation fault|AddressSanitizer|ThreadSanitizer|SWIFT TASK CONTINUATION MISUSE")
 
@@ -66,7 +68,7 @@ class Edge:
             self.configuration = configuration
         if text is None:
             whole = dict(self.configuration)
-            edge = {"name": "edge-test", "workers": 1, "secret_file": "state/secret", "state_dir": "state",
+            edge = {"name": "edge-test", "workers": WORKERS, "secret_file": "state/secret", "state_dir": "state",
                     "admin": {"bind": self.admin}, "log": {"level": "debug", "format": "text"}, "drain": "200ms"}
             edge.update(whole.get("edge", {}))
             core = {"bind": [f"udp:{self.core}:5060", f"tcp:{self.core}:5060"]}
