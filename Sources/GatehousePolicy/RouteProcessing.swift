@@ -24,6 +24,17 @@ public enum UserToken: Equatable, Sendable {
 public protocol URIKnowledge {
     func standing(of uri: URI, in bytes: [UInt8]) -> HostStanding
     func token(of uri: URI, in bytes: [UInt8]) -> UserToken
+    /// Whether `maddr`, port and transport of a URI are those by which the request arrived (RT-05).
+    func isArrivalAddress(of uri: URI, in bytes: [UInt8]) -> Bool
+}
+
+extension Message {
+    /// The last value of the Route list.
+    fileprivate var lastRoute: ByteRange? {
+        var last: ByteRange?
+        for value in self.values(of: .route) { last = value }
+        return last
+    }
 }
 
 /// Where a request from outside goes (RFC 3261 §16.3 to §16.6).
@@ -49,6 +60,18 @@ public struct OutsideRoute: Equatable, Sendable {
     /// The flow that the dialog's token names.
     public var flow: FlowReference?
     public var requestURI: URI
+    /// What becomes of the Request-URI on the way out; nil: it stays.
+    public var rewriting: Rewriting?
+
+    /// Request-URI and Route list of a hop that routes strictly, or that was addressed by `maddr`.
+    public enum Rewriting: Equatable, Sendable {
+        /// A strict router put our Record-Route value there: the last Route value takes its place (RFC 3261 §16.4).
+        case fromLastRoute(ByteRange)
+        /// The next hop is a strict router: it becomes the Request-URI, and that the last Route value (§16.6 item 6).
+        case toStrictRouter(ByteRange)
+        /// The edge's own address in `maddr`, and the port and transport that led here, go (§16.4).
+        case withoutOwnAddress
+    }
 }
 
 /// Where a request from the core goes.
@@ -78,12 +101,32 @@ public enum RouteProcessing {
     public static func fromOutside(
         _ message: Message, domain: DomainKey, isSecure: Bool, knowledge: borrowing some URIKnowledge
     ) throws(Refusal) -> OutsideRoute {
-        let uri = try self.requestURI(of: message)
+        var uri = try self.requestURI(of: message)
+        var rewriting: OutsideRoute.Rewriting?
+        var strictToken: Token.Route?
+        if case .token(.route(let token)) = knowledge.token(of: uri, in: message.bytes) {
+            guard token.domain == domain else { throw Refusal(403, .otherDomain) }
+            guard let last = message.lastRoute, let lastURI = (try? NameAddr.parse(message.bytes, last))?.uri else {
+                throw Refusal(404, .unknownToken)
+            }
+            strictToken = token
+            rewriting = .fromLastRoute(last)
+            uri = lastURI
+        }
         if uri.scheme == .sips, !isSecure { throw Refusal(403, .sipsOnPlain) }
         let top = try self.ownRoutes(of: message, domain: domain, knowledge: knowledge)
         var route = OutsideRoute(
-            destination: .core, ownRoutes: top.count, session: top.token?.session, flow: top.token?.flow,
-            requestURI: uri)
+            destination: .core, ownRoutes: top.count, session: (top.token ?? strictToken)?.session,
+            flow: (top.token ?? strictToken)?.flow, requestURI: uri, rewriting: rewriting)
+        if let strictToken, top.token == nil || top.token == strictToken {
+            // The last Route value is the Request-URI now, so it is no next hop.
+            if case .fromLastRoute(let last) = rewriting, let next = top.next, !last.contains(next.whole) {
+                route.destination = .nextRoute(next)
+            } else {
+                route.destination = .remoteTarget
+            }
+            return route
+        }
         switch knowledge.token(of: uri, in: message.bytes) {
         case .altered:
             throw Refusal(404, .alteredToken)
@@ -102,11 +145,17 @@ public enum RouteProcessing {
             // A Route that leads elsewhere counts only in a dialog that we record-routed ourselves.
             guard top.token != nil else { throw Refusal(403, .foreignRoute) }
             route.destination = .nextRoute(next)
+            if !next.isLooseRoute(in: message.bytes), let value = top.nextValue {
+                route.rewriting = .toStrictRouter(value)
+            }
             return route
         }
         if top.token != nil {
             route.destination = .remoteTarget
             return route
+        }
+        if uri.parameter("maddr", in: message.bytes) != nil, knowledge.isArrivalAddress(of: uri, in: message.bytes) {
+            route.rewriting = .withoutOwnAddress
         }
         switch knowledge.standing(of: uri, in: message.bytes) {
         case .domain:
@@ -180,6 +229,7 @@ public enum RouteProcessing {
         var isPath = false
         /// The first value that is not ours.
         var next: URI?
+        var nextValue: ByteRange?
     }
 
     private static func ownRoutes(
@@ -191,6 +241,7 @@ public enum RouteProcessing {
             guard let uri = (try? NameAddr.parse(message.bytes, value))?.uri else { throw Refusal(400, .syntax) }
             guard own.count < 2 else {
                 own.next = uri
+                own.nextValue = value
                 break
             }
             switch knowledge.token(of: uri, in: message.bytes) {
@@ -201,6 +252,7 @@ public enum RouteProcessing {
                 // The second value of a pair carries the same token; another one belongs to another passage through us.
                 if let first = own.token, first != route {
                     own.next = uri
+                own.nextValue = value
                     return own
                 }
                 own.token = route
@@ -209,6 +261,7 @@ public enum RouteProcessing {
                 guard domain == nil else { throw Refusal(403, .foreignRoute) }
                 guard own.token == nil else {
                     own.next = uri
+                own.nextValue = value
                     return own
                 }
                 own.token = route
@@ -220,6 +273,7 @@ public enum RouteProcessing {
                 let standing = knowledge.standing(of: uri, in: message.bytes)
                 guard own.token == nil, standing == .edge || standing == .domain else {
                     own.next = uri
+                own.nextValue = value
                     return own
                 }
                 // We write no user but a token (RT-08).

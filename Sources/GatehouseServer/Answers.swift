@@ -214,7 +214,9 @@ extension Worker {
         }
         guard let state = transaction.flowState else { return }
         state.unanswered -= 1
-        if state.hasInputEnded, state.unanswered <= 0 { self.flows[state.reference.number]?.close(.peerClosed) }
+        if state.hasInputEnded, state.unanswered <= 0 {
+            self.flows[state.reference.number]?.closeAfterFlush(.peerClosed)
+        }
     }
 
     private func endCall(_ call: UInt64) {

@@ -21,6 +21,8 @@ extension Worker: URIKnowledge {
         return self.snapshot.isOwnHost(uri, in: bytes) ? .edge : .foreign
     }
 
+    func isArrivalAddress(of uri: URI, in bytes: [UInt8]) -> Bool { false }
+
     /// The written form of a sealed token; nil where what it has to carry is over its limits.
     func text(of token: Token) -> [UInt8]? {
         guard let plain = token.encoded() else { return nil }
@@ -34,6 +36,9 @@ extension Worker: URIKnowledge {
 struct OutsideKnowledge: URIKnowledge {
     let worker: Worker
     let domain: DomainRuntime
+    /// Where the request arrived.
+    let local: Endpoint
+    let transport: Transport
 
     func standing(of uri: URI, in bytes: [UInt8]) -> HostStanding {
         if let served = self.worker.snapshot.domain(named: uri.host, in: bytes) {
@@ -44,6 +49,20 @@ struct OutsideKnowledge: URIKnowledge {
 
     func token(of uri: URI, in bytes: [UInt8]) -> UserToken {
         self.worker.token(of: uri, in: bytes)
+    }
+
+    func isArrivalAddress(of uri: URI, in bytes: [UInt8]) -> Bool {
+        guard let maddr = uri.parameter("maddr", in: bytes), IPAddress(bytes: bytes, range: maddr) == self.local.address
+        else { return false }
+        let written: Transport? =
+            switch uri.transport(in: bytes) {
+            case .udp: .udp
+            case .tcp: uri.scheme == .sips ? .tls : .tcp
+            case .tls: .tls
+            case nil: uri.scheme == .sips ? .tls : .udp
+            case .other: nil
+            }
+        return written == self.transport && (uri.port ?? self.transport.defaultPort) == self.local.port
     }
 }
 

@@ -13,10 +13,7 @@ final class Entrance: Sendable {
     }
 
     let role: Role
-    private let handshakes: RateMeter
     private let sources: SourceTable
-    /// Of the domains on the address together; nil: no limit.
-    private let handshakesPerSecond: Int?
     /// The most that one of the domains allows.
     private let connectionsPerSource: Int?
 
@@ -25,29 +22,17 @@ final class Entrance: Sendable {
     ///   - previous: of the same address before a reload, whose counts go on.
     init(role: Role, domains: [DomainConfiguration], previous: Entrance?) {
         self.role = role
-        self.handshakes = previous?.handshakes ?? RateMeter()
         self.sources = previous?.sources ?? SourceTable()
-        var rate: Int? = 0
         var connections: Int? = 0
         for domain in domains {
-            rate = rate.flatMap { sum in domain.limits.handshakesPerSecond.map { sum.addingReportingOverflow($0).partialValue } }
             connections = connections.flatMap { most in domain.limits.connectionsPerSource.map { max(most, $0) } }
         }
-        self.handshakesPerSecond = rate
         self.connectionsPerSource = connections
     }
 
     /// Takes a place for a connection that has just been accepted; false over a limit.
-    func admit(_ remote: Endpoint, now: UInt64, _ worker: Worker) -> Bool {
+    func admit(_ remote: Endpoint, _ worker: Worker) -> Bool {
         let nobody = worker.shared.metrics.noDomain
-        if case .tls = self.role, !self.handshakes.allows(now: now, limit: self.handshakesPerSecond) {
-            worker.metrics.connectionRefused(nobody, .handshakesPerSecond)
-            worker.metrics.limitHit(nobody, .handshakesPerSecond)
-            worker.log.warning(
-                "connection refused: limits.handshakes_per_second of the domains on its address is reached",
-                ["peer": "\(remote)"])
-            return false
-        }
         guard self.sources.enter(remote.address, domain: 0, limit: self.connectionsPerSource) != nil else {
             worker.metrics.connectionRefused(nobody, .connectionsPerSource)
             worker.metrics.limitHit(nobody, .connectionsPerSource)

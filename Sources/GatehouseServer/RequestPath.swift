@@ -50,7 +50,8 @@ extension Worker {
             if self.shared.matcher.isLooped(message, digest: digest) { throw Refusal(482, .loop) }
             let route = try RouteProcessing.fromOutside(
                 message, domain: domain.key, isSecure: state.transport == .tls,
-                knowledge: OutsideKnowledge(worker: self, domain: domain))
+                knowledge: OutsideKnowledge(
+                    worker: self, domain: domain, local: state.local, transport: state.transport))
             if route.destination == .edge { return self.answerOptions(message, origin: origin, domain: domain) }
             if message.method == .register, !domain.isPBX, domain.configuration.core.path == .supported,
                 !message.lists("path", in: .supported)
@@ -115,7 +116,8 @@ extension Worker {
             guard message.maxForwards != 0 else { throw Refusal(483, .maxForwards) }
             let route = try RouteProcessing.fromOutside(
                 message, domain: domain.key, isSecure: state.transport == .tls,
-                knowledge: OutsideKnowledge(worker: self, domain: domain))
+                knowledge: OutsideKnowledge(
+                    worker: self, domain: domain, local: state.local, transport: state.transport))
             if route.destination == .edge { return }
             let passage = try self.passage(of: message, route, state, domain)
             guard let hop = try self.coreHops(for: route, message, domain).first else { return }

@@ -46,6 +46,7 @@ extension Worker {
             }
         } else {
             editor.removeTopRoutes(route.ownRoutes, of: message)
+            editor.rewrite(route, in: message)
             editor.markReceived(from: state.remote)
             if method == .register {
                 try self.insertPath(in: message, passage, transport: passage.coreTransport, bind: bind, &editor)
@@ -234,6 +235,26 @@ extension Message {
 }
 
 extension MessageEditor {
+    /// Does what a strict router before or behind us needs, and takes our own `maddr` away.
+    mutating func rewrite(_ route: OutsideRoute, in message: Message) {
+        switch route.rewriting {
+        case nil:
+            break
+        case .fromLastRoute(let value):
+            self.replace(message.requestURI, with: route.requestURI.whole.bytes(in: message.bytes))
+            self.remove(value: value, of: .route)
+        case .toStrictRouter(let value):
+            guard case .nextRoute(let next) = route.destination else { break }
+            self.append("Route", [0x3C] + message.requestURI.bytes(in: message.bytes) + [0x3E])
+            self.replace(message.requestURI, with: next.whole.bytes(in: message.bytes))
+            self.remove(value: value, of: .route)
+        case .withoutOwnAddress:
+            let uri = route.requestURI
+            for name in ["maddr", "transport"] as [StaticString] { self.removeParameter(name, of: uri, in: message) }
+            if uri.port != nil { self.replace(ByteRange(uri.host.end, uri.hostPort.end), with: []) }
+        }
+    }
+
     /// Writes the version of the start line as everything of ours says it (MSG-11).
     mutating func writeVersion(of message: Message) {
         let start = message.isRequest ? message.requestURI.end + 1 : 0
@@ -275,11 +296,15 @@ extension MessageEditor {
         if uri.scheme == .sips {
             self.replace(ByteRange(uri.whole.start, uri.whole.start + 4), with: [0x73, 0x69, 0x70])
         }
-        if let value = uri.parameter("transport", in: message.bytes) {
-            var start = value.start
-            while start > uri.parameters.start, message.bytes[start] != 0x3B || start == value.end { start -= 1 }
-            self.replace(ByteRange(start, value.end), with: [])
-        }
+        self.removeParameter("transport", of: uri, in: message)
+    }
+
+    /// Takes a parameter with its semicolon out of a URI.
+    mutating func removeParameter(_ name: StaticString, of uri: URI, in message: Message) {
+        guard let value = uri.parameter(name, in: message.bytes) else { return }
+        var start = value.start
+        while start > uri.parameters.start, message.bytes[start] != 0x3B || start == value.end { start -= 1 }
+        self.replace(ByteRange(start, value.end), with: [])
     }
 
     /// Writes another URI into a Contact, in angle brackets, since ours have parameters.

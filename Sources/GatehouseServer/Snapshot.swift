@@ -53,10 +53,22 @@ final class Snapshot: Sendable {
         var byKey: [DomainKey: Int] = [:]
         for (index, domain) in domains.enumerated() { byKey[domain.key] = index }
         self.byKey = byKey
+        self.admitHandshake = Self.handshakeGate(of: domains)
         self.targetAddresses = Set(usedTargets.values.compactMap { $0.fixed?.address })
         self.ownHosts = Self.ownHosts(of: configuration)
         self.trustedSources = TrustedSources(
             networks: configuration.core.trusted, targets: domains.flatMap { $0.targets })
+    }
+
+    private static func handshakeGate(of domains: [DomainRuntime]) -> @Sendable (String) -> Bool {
+        let limited = Dictionary(
+            domains.filter { $0.limits.handshakesPerSecond != nil }.map { ($0.configuration.name, $0) },
+            uniquingKeysWith: { first, _ in first })
+        return { name in
+            guard let domain = limited[name] else { return true }
+            return domain.counters.handshakes.allows(
+                now: monotonicNanoseconds(), limit: domain.limits.handshakesPerSecond)
+        }
     }
 
     private static func ownHosts(of configuration: Configuration) -> Set<[UInt8]> {
@@ -82,6 +94,9 @@ final class Snapshot: Sendable {
         guard self.targetAddresses.contains(address) else { return true }
         return domain.targets.contains { target in target.addresses.contains { $0.address == address } }
     }
+
+    /// Counts a handshake against `limits.handshakes_per_second` of its domain; called on the handshake threads.
+    let admitHandshake: @Sendable (String) -> Bool
 
     func domain(_ key: DomainKey) -> DomainRuntime? {
         self.byKey[key].map { self.domains[$0] }

@@ -28,13 +28,14 @@ extension Worker: StreamFlowOwner {
             }
             return .plain
         case .outside:
-            return entrance.admit(remote, now: self.now, self) ? .plain : .refused
+            return entrance.admit(remote, self) ? .plain : .refused
         case .tls(let bind):
-            guard entrance.admit(remote, now: self.now, self) else { return .refused }
+            guard entrance.admit(remote, self) else { return .refused }
             do {
                 return .tls(
                     try TLSEngine.server(
-                        context: self.shared.tlsContext, store: self.snapshot.certificates, listener: bind))
+                        context: self.shared.tlsContext, store: self.snapshot.certificates, listener: bind,
+                        admit: self.snapshot.admitHandshake))
             } catch {
                 entrance.leave(remote)
                 self.metrics.connectionRefused(self.shared.metrics.noDomain, .resources)
@@ -179,6 +180,10 @@ extension Worker: StreamFlowOwner {
         if let listener = flow.listener { self.listeners[listener.number]?.leave(flow.remote) }
         let domain = failure.domain.flatMap { self.snapshot.domain(DomainKey(name: $0)) }
         self.metrics.handshakeFailed(domain?.metrics ?? self.shared.metrics.noDomain, failure.cause)
+        if failure.cause == .overloaded {
+            self.metrics.limitHit(
+                domain?.metrics ?? self.shared.metrics.noDomain, domain == nil ? .handshakeQueue : .handshakesPerSecond)
+        }
         let level: Logger.Level = failure.isForOperator ? .warning : .info
         self.log.log(
             level, failure.cause.sentence,

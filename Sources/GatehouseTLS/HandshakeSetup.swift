@@ -5,7 +5,7 @@ internal import SIPMessage
 /// What an engine needs in its handshake alone.
 final class HandshakeSetup {
     enum Role {
-        case server(TLSServerContext, CertificateStore, listener: Endpoint)
+        case server(TLSServerContext, CertificateStore, listener: Endpoint, admit: (@Sendable (String) -> Bool)?)
         case client(OutboundCredentials, PeerIdentity?)
     }
 
@@ -31,7 +31,7 @@ final class HandshakeSetup {
 
 extension TLSEngine {
     var ticketKeys: TicketKeys? {
-        guard case .server(let context, _, _) = self.setup?.role else { return nil }
+        guard case .server(let context, _, _, _) = self.setup?.role else { return nil }
         return context.tickets
     }
 
@@ -61,7 +61,7 @@ extension TLSEngine {
     ///
     /// - Returns: the alert to refuse the ClientHello with; nil: go on.
     func receiveClientHello(_ hello: ClientHello) -> Int32? {
-        guard case .server(_, let store, let listener) = self.setup?.role else { return SSL_AD_INTERNAL_ERROR }
+        guard case .server(_, let store, let listener, let admit) = self.setup?.role else { return SSL_AD_INTERNAL_ERROR }
         let newestVersion = hello.newestVersion
         guard newestVersion >= 0x0303 else {
             self.setup?.refusal = TLSFailure(
@@ -85,6 +85,12 @@ extension TLSEngine {
         switch store.answer(on: listener, to: name) {
         case .domain(let domain):
             self.setup?.domain = domain
+            if let admit, !admit(domain.name) {
+                self.setup?.refusal = TLSFailure(
+                    cause: .overloaded, domain: domain.name, serverName: serverName,
+                    text: "limits.handshakes_per_second of the domain is reached")
+                return SSL_AD_INTERNAL_ERROR
+            }
             do throws(OpenSSLError) {
                 try domain.apply(to: self.ssl, serverName: serverName)
                 return nil

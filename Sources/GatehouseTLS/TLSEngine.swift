@@ -54,12 +54,16 @@ public final class TLSEngine {
     /// - Parameters:
     ///   - store: that of the configuration in force; held until the handshake ends.
     ///   - listener: the address that the connection came in on, as `tls.bind` has it.
+    ///   - admit: asked on a handshake thread, once the ClientHello has named the domain and before any key is used; false
+    ///     refuses the handshake as `overloaded`.
     ///   - outputLimitInBytes: more than a flight of the handshake takes, which is about 5 kB.
     /// - Throws: where OpenSSL has no memory.
     public static func server(
-        context: TLSServerContext, store: CertificateStore, listener: Endpoint, outputLimitInBytes: Int = 2 << 20
+        context: TLSServerContext, store: CertificateStore, listener: Endpoint,
+        admit: (@Sendable (_ domain: String) -> Bool)? = nil, outputLimitInBytes: Int = 2 << 20
     ) throws(OpenSSLError) -> TLSEngine {
-        let setup = HandshakeSetup(role: .server(context, store, listener: listener), context: context.context)
+        let setup = HandshakeSetup(
+            role: .server(context, store, listener: listener, admit: admit), context: context.context)
         let engine = try TLSEngine(setup, isServer: true, outputLimitInBytes)
         SSL_set_accept_state(engine.ssl)
         return engine
