@@ -29,8 +29,9 @@ final class ReadinessPoller {
         deinit { self.watch.deallocate() }
     }
 
-    /// Requests that the kernel holds at a time, one a socket.
-    private static let capacity: UInt32 = 4096
+    /// Requests that the kernel holds at a time, one a socket. The host has 65,536 for all programs (fs.aio-max-nr), and
+    /// each loop takes its share whether it is used or not.
+    private static let capacity: UInt32 = 256
 
     private var context: UInt = 0
     private let eventDescriptor: Int32
