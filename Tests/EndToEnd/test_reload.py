@@ -67,9 +67,8 @@ class Certificates(ReloadTest):
         mark = self.reload()
         self.assertEqual(self.connect().peer_der, fresh.der)
         self.assertNotEqual(old, fresh.der)
-        self.edge.wait_log("a\\.example", after=mark)
-        text = "\n".join(self.edge.log_since(mark)).upper()
-        self.assertIn(fresh.fingerprint.replace(":", "")[:16], text.replace(":", ""))
+        digits = fresh.fingerprint.split(":")[:8]
+        self.edge.wait_log("(?i)a\\.example.*" + ":?".join(digits), after=mark)
         self.fence(phone)  # the open connection lives on
         call.hang_up("callee")
 
@@ -85,9 +84,8 @@ class Certificates(ReloadTest):
         before = self.connect().peer_der
         generation = self.edge.metric("gatehouse_configuration_generation")
         mark = self.reload("failure")
-        text = "\n".join(self.edge.log_since(mark))
         for pattern in expected:
-            self.assertRegex(text, pattern)
+            self.edge.wait_log(pattern, after=mark)
         self.assertEqual(self.edge.metric("gatehouse_configuration_generation"), generation)
         self.assertEqual(self.connect().peer_der, before)
         self.assertEqual(self.edge.http("/readyz")[0], 200)
@@ -194,7 +192,7 @@ class Listeners(ReloadTest):
         with socket.create_server((bind, 5061)):
             self.with_domain("e.example", "pbx", tls={"bind": [f"{bind}:5061"]})
             mark = self.reload("failure")
-            self.assertIn(f"{bind}:5061", "\n".join(self.edge.log_since(mark)))
+            self.edge.wait_log(rf"{bind}:5061", after=mark)
         self.without("e.example")
         self.fence(self.phone())
 

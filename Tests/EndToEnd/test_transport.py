@@ -1,7 +1,7 @@
 """VIA, MTU, KEEP, CONN: the transport layer (docs/conformance.md §2)."""
 
 from harness import addresses, pki
-from harness.case import ALL, PROXY, EdgeTest, StandardTest, each
+from harness.case import ALL, PROXY, EdgeTest, StandardTest, each, not_yet
 from harness.core import Core
 from harness.peer import Unexpected
 from harness.phone import TLSServer
@@ -182,6 +182,7 @@ class LostConnections(StandardTest):
         except (AssertionError, ValueError) as error:
             self.assertNotIsInstance(error, Unexpected)
 
+    @not_yet("a response whose connection is gone is dropped")
     @each("proxy-udp", "pbx-tcp")
     def test_VIA_07__a_new_tls_connection_to_the_sent_by_port(self):
         ip, seen, _ = self.lost()
