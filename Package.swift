@@ -43,7 +43,8 @@ let package = Package(
             name: "GatehouseTLS", dependencies: ["COpenSSL", "SIPMessage", "GatehousePolicy"] + nio,
             swiftSettings: settings),
         .target(
-            name: "GatehouseNet", dependencies: ["CAres", "CSocket", "SIPMessage", "GatehousePolicy", "GatehouseTLS"] + nio,
+            name: "GatehouseNet",
+            dependencies: ["CAres", "CSocket", "SIPMessage", "GatehousePolicy", "GatehouseTLS"] + nio,
             swiftSettings: settings),
         .target(
             name: "GatehouseServer",

@@ -157,7 +157,8 @@ extension Schema {
             "Which healthy target takes a new call: the first, the next, or one chosen by Call-ID"),
         .value(
             "path", .choice, into: \.path, default: "`supported`",
-            "Kind `proxy`: `supported` answers 421 to a REGISTER without `Supported: path`; `always` inserts Path all the same"),
+            "Kind `proxy`: `supported` answers 421 to a REGISTER without `Supported: path`; `always` inserts Path all the same"
+        ),
         .section(
             "health", into: \.health,
             Section([

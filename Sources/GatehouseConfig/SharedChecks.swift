@@ -95,7 +95,9 @@ extension Findings {
                 }
             }
             streams += listeners("a TLS listener", "tls", domain.configuration.tls?.binds ?? [])
-            streams += listeners("a plain TCP listener", "tcp", domain.configuration.tcpBinds)
+            // Without TLS there is no SNI to tell domains apart, so a plain listener belongs to one.
+            streams += listeners(
+                "the plain TCP listener of \(domain.configuration.name)", "tcp", domain.configuration.tcpBinds)
             datagrams += listeners("a UDP listener", "udp", domain.configuration.udpBinds)
         }
         self.checkClashes(streams)

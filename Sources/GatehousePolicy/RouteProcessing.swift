@@ -252,7 +252,7 @@ public enum RouteProcessing {
                 // The second value of a pair carries the same token; another one belongs to another passage through us.
                 if let first = own.token, first != route {
                     own.next = uri
-                own.nextValue = value
+                    own.nextValue = value
                     return own
                 }
                 own.token = route
@@ -261,7 +261,7 @@ public enum RouteProcessing {
                 guard domain == nil else { throw Refusal(403, .foreignRoute) }
                 guard own.token == nil else {
                     own.next = uri
-                own.nextValue = value
+                    own.nextValue = value
                     return own
                 }
                 own.token = route
@@ -273,7 +273,7 @@ public enum RouteProcessing {
                 let standing = knowledge.standing(of: uri, in: message.bytes)
                 guard own.token == nil, standing == .edge || standing == .domain else {
                     own.next = uri
-                own.nextValue = value
+                    own.nextValue = value
                     return own
                 }
                 // We write no user but a token (RT-08).

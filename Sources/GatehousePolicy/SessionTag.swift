@@ -147,7 +147,8 @@ public struct ArrivalFacts: Sendable {
         if let verified = self.verified {
             text.append("; verified=\"")
             // A certificate's name may hold any character; what would end the string or the line is left out.
-            text.append(contentsOf: verified.utf8.filter { $0 >= 0x20 && $0 != 0x7F && $0 != 0x22 && $0 != 0x5C && $0 != 0x3B })
+            text.append(
+                contentsOf: verified.utf8.filter { $0 >= 0x20 && $0 != 0x7F && $0 != 0x22 && $0 != 0x5C && $0 != 0x3B })
             text.append(0x22)
         }
         return text

@@ -217,7 +217,9 @@ extension Token {
                 guard let high = reader.word64(), let low = reader.word64() else { return nil }
                 binding = BindingKey(high: high, low: low)
             }
-            guard let contact = reader.counted(), let count = reader.byte(), count <= Self.routeLimit else { return nil }
+            guard let contact = reader.counted(), let count = reader.byte(), count <= Self.routeLimit else {
+                return nil
+            }
             var routes: [[UInt8]] = []
             for _ in 0..<count {
                 guard let route = reader.counted() else { return nil }

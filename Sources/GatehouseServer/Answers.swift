@@ -1,10 +1,9 @@
-import Synchronization
-
 internal import GatehouseNet
 internal import GatehousePolicy
 internal import Logging
 internal import SIPMessage
 internal import SIPTransaction
+import Synchronization
 
 // Answers that the edge gives on its own, without a transaction (RFC 3261 §8.2.7): a copy of the request gets a copy of the
 // answer, and the To tag tells the ACK of one from other ACKs.

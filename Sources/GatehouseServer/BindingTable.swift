@@ -1,7 +1,6 @@
-import Synchronization
-
 internal import GatehousePolicy
 internal import SIPMessage
+import Synchronization
 
 /// A registered contact (RFC 3261 §10) and the flow over which its device is reached (RFC 5626).
 struct Binding: Sendable {

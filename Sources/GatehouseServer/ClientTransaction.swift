@@ -46,7 +46,8 @@ final class ClientTransaction: TimerTarget {
     private var timerC = TimerID.none
 
     init(
-        worker: Worker, branch: Branch, request: [UInt8], isInvite: Bool, leg: Leg, remote: Endpoint, transport: Transport,
+        worker: Worker, branch: Branch, request: [UInt8], isInvite: Bool, leg: Leg, remote: Endpoint,
+        transport: Transport,
         target: TargetRuntime?, sentBy: SentBy, parent: ServerTransaction?, number: BranchNumber?,
         completion: ((Int?) -> Void)? = nil
     ) {

@@ -1,8 +1,7 @@
-import Synchronization
-
 internal import GatehouseNet
 internal import GatehousePolicy
 internal import SIPMessage
+import Synchronization
 
 /// One core server as the next hop of a request.
 struct CoreHop {

@@ -96,7 +96,8 @@ extension Worker {
         guard
             let bytes = try? self.deviceRequest(
                 transaction.request, passage, ownRoutes: hop.ownRoutes, contact: hop.contact, routes: hop.routes,
-                source: transaction.origin.source, transport: hop.state.transport, sentBy: hop.state.sentBy(passage.domain),
+                source: transaction.origin.source, transport: hop.state.transport,
+                sentBy: hop.state.sentBy(passage.domain),
                 branch: branch)
         else {
             transaction.branches.append(.unsent(self, branch, transaction, number))

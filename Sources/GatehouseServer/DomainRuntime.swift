@@ -1,7 +1,6 @@
-import Synchronization
-
 internal import GatehousePolicy
 internal import SIPMessage
+import Synchronization
 
 /// One domain of a snapshot, with what the message path needs of it ready to be written.
 final class DomainRuntime: Sendable {

@@ -1,9 +1,8 @@
-import Synchronization
-
 internal import GatehouseNet
 internal import NIOCore
 internal import SIPMessage
 internal import SIPTransaction
+import Synchronization
 
 /// What one worker asks of another.
 enum WorkerMessage: Sendable {

@@ -59,7 +59,8 @@ extension Server {
             return failed(error.problems.map(\.description), warnings)
         }
         let changes = self.changes(from: old, to: configuration, certificates)
-        let notes = warnings + certificates.warnings.map(\.description) + Self.fixedAtStart(old.configuration, configuration)
+        let notes =
+            warnings + certificates.warnings.map(\.description) + Self.fixedAtStart(old.configuration, configuration)
         if dryRun {
             return ReloadReport(
                 applied: false, changes: changes, errors: [], warnings: notes, generation: old.generation)
@@ -68,7 +69,8 @@ extension Server {
         let snapshot = Snapshot(
             generation: old.generation + 1, configuration, certificates, metrics: self.metrics, targets: &targets,
             counters: &counters)
-        let existing = self.state.withLock { $0.listeners }
+        let (existing, resolver) = self.state.withLock { ($0.listeners, $0.resolver) }
+        await resolver?.resolve(Array(targets.values))
         let opened: [OpenListener]
         do throws(StartError) {
             let known = self.state.withLock { $0.coreBinds }
@@ -138,6 +140,7 @@ extension Server {
         note("edge.secret_file", old.edge.secretFile != new.edge.secretFile)
         note("edge.state_dir", old.edge.stateDirectory != new.edge.stateDirectory)
         note("edge.admin.bind", old.edge.admin != new.edge.admin)
+        note("dns", old.dns != new.dns)
         note("core.advertise", old.core.advertise != new.core.advertise)
         note("core.bind: a removed address", !old.core.binds.allSatisfy(new.core.binds.contains))
         return notes

@@ -154,7 +154,8 @@ extension Worker {
         }
         let client = ClientTransaction(
             worker: self, branch: branch, request: attempt.bytes, isInvite: transaction.isInvite, leg: attempt.leg,
-            remote: attempt.remote, transport: attempt.transport, target: hop.target, sentBy: self.coreBinds.entries[attempt.bind].sentBy,
+            remote: attempt.remote, transport: attempt.transport, target: hop.target,
+            sentBy: self.coreBinds.entries[attempt.bind].sentBy,
             parent: transaction, number: number)
         client.fallback = attempt.fallback
         transaction.branches.append(client)
@@ -195,7 +196,8 @@ extension Worker {
                 fallback: nil)
         }
         guard let flow = self.coreConnection(to: endpoint) else { throw .unwritable }
-        return Attempt(bytes: bytes, leg: .flow(flow.id), remote: endpoint, transport: .tcp, bind: bind, fallback: fallback)
+        return Attempt(
+            bytes: bytes, leg: .flow(flow.id), remote: endpoint, transport: .tcp, bind: bind, fallback: fallback)
     }
 
     /// A request as it leaves for one core server.

@@ -40,9 +40,11 @@ extension Worker {
                 editor.makePlain(route.requestURI, in: message)
             }
             if method == .register {
-                try self.replaceRegistration(in: message, passage, transport: passage.coreTransport, bind: bind, &editor)
+                try self.replaceRegistration(
+                    in: message, passage, transport: passage.coreTransport, bind: bind, &editor)
             } else {
-                try self.replaceDeviceContacts(in: message, passage, transport: passage.coreTransport, bind: bind, &editor)
+                try self.replaceDeviceContacts(
+                    in: message, passage, transport: passage.coreTransport, bind: bind, &editor)
             }
         } else {
             editor.removeTopRoutes(route.ownRoutes, of: message)

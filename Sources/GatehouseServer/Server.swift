@@ -1,5 +1,3 @@
-import Synchronization
-
 internal import GatehouseConfig
 internal import GatehouseNet
 internal import GatehousePolicy
@@ -9,6 +7,7 @@ internal import Logging
 internal import NIOCore
 internal import NIOPosix
 internal import SIPMessage
+import Synchronization
 
 /// Why the edge did not start: every reason at once.
 public struct StartError: Error, CustomStringConvertible, Sendable {
@@ -44,6 +43,7 @@ public final class Server: RunnableEdge {
         var counters: [DomainKey: DomainCounters]
         var nextTag: Int
         var admin: AdminServer?
+        var resolver: TargetResolver?
     }
 
     /// A TCP socket that is accepted from.
@@ -163,6 +163,7 @@ public final class Server: RunnableEdge {
 
     /// Opens what the first configuration asks for.
     private func open(_ snapshot: Snapshot) async throws(StartError) {
+        try await self.startResolving(snapshot)
         let core = snapshot.configuration.core
         try await self.openCoreBinds(core.binds, advertise: core.advertise)
         let opened = try await self.openListeners(snapshot, beside: [])
@@ -181,6 +182,20 @@ public final class Server: RunnableEdge {
         self.metrics.configurationApplied(generation: 1)
         self.announce(snapshot)
         self.shared.mailboxes.first?.perform { $0.startUpkeep() }
+    }
+
+    /// Looks the names of core servers up before the first call needs them.
+    private func startResolving(_ snapshot: Snapshot) async throws(StartError) {
+        do {
+            let resolver = try TargetResolver(snapshot.configuration.dns, eventLoop: self.group.any(), log: self.log)
+            self.state.withLock { $0.resolver = resolver }
+            await resolver.start { [weak self] in
+                guard let self else { return [] }
+                return self.state.withLock { Array($0.targets.values) }
+            }
+        } catch {
+            throw StartError(["dns: \(error)"])
+        }
     }
 
     /// One line a listener and domain.
@@ -265,7 +280,8 @@ public final class Server: RunnableEdge {
     }
 
     /// Opens the outside listeners of a snapshot that are not among `existing`; all or none.
-    func openListeners(_ snapshot: Snapshot, beside existing: [OpenListener]) async throws(StartError) -> [OpenListener] {
+    func openListeners(_ snapshot: Snapshot, beside existing: [OpenListener]) async throws(StartError) -> [OpenListener]
+    {
         var opened: [OpenListener] = self.state.withLock { $0.listeners.filter { $0.key.isCore } }
         var fresh: [OpenListener] = []
         var problems: [String] = []
@@ -368,7 +384,8 @@ public final class Server: RunnableEdge {
 
     /// Closes all that is open.
     public func stop() async {
-        let (listeners, admin) = self.state.withLock { ($0.listeners, $0.admin) }
+        let (listeners, admin, resolver) = self.state.withLock { ($0.listeners, $0.admin, $0.resolver) }
+        resolver?.stop()
         for listener in listeners { await self.close(listener) }
         for mailbox in self.shared.mailboxes {
             _ = try? await mailbox.ask { worker -> Bool in

@@ -1,9 +1,8 @@
-import Synchronization
-
 internal import GatehousePolicy
 internal import GatehouseTLS
 internal import Logging
 internal import SIPTransaction
+import Synchronization
 
 /// What all workers share. Each part is immutable, atomic, or a table whose locks are held for one look-up.
 final class ServerShared: Sendable {

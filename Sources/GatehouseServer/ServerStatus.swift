@@ -1,10 +1,9 @@
-import Synchronization
-
 internal import GatehouseNet
 internal import GatehousePolicy
 internal import GatehouseTLS
 internal import NIOCore
 internal import SIPMessage
+import Synchronization
 
 // What the admin endpoint and the metrics show of a running server.
 
@@ -63,12 +62,13 @@ struct ServerStatusSource: AdminSource {
             generation: snapshot.generation, domains: snapshot.domains.count,
             connections: self.server.connectionCount, transactions: shared.transactions.load(ordering: .relaxed),
             bindings: shared.bindings.bindingCount,
-            listeners: datagrams + listeners.map { listener in
-                ListenerStatus(
-                    domains: snapshot.configuration.domains.filter { Server.binds(of: $0).contains(listener.key) }
-                        .map(\.name), transport: listener.key.isTLS ? "tls" : "tcp",
-                    address: "\(listener.listener.local)")
-            })
+            listeners: datagrams
+                + listeners.map { listener in
+                    ListenerStatus(
+                        domains: snapshot.configuration.domains.filter { Server.binds(of: $0).contains(listener.key) }
+                            .map(\.name), transport: listener.key.isTLS ? "tls" : "tcp",
+                        address: "\(listener.listener.local)")
+                })
     }
 
     func domains(_ query: AdminQuery) async -> AdminList<DomainStatus>? {

@@ -104,7 +104,9 @@ final class Snapshot: Sendable {
 
     /// The domain that serves a host, by name or alias.
     func domain(named host: ByteRange, in bytes: [UInt8]) -> DomainRuntime? {
-        guard let index = self.domainTable.domain(named: host, in: bytes), index < self.domains.count else { return nil }
+        guard let index = self.domainTable.domain(named: host, in: bytes), index < self.domains.count else {
+            return nil
+        }
         return self.domains[index]
     }
 

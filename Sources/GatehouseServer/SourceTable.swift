@@ -1,6 +1,5 @@
-import Synchronization
-
 internal import SIPMessage
+import Synchronization
 
 /// What one remote address holds of a domain: its connections now and its requests this second.
 final class Source: Sendable {

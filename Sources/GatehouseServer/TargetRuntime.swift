@@ -1,7 +1,6 @@
-import Synchronization
-
 internal import GatehousePolicy
 internal import SIPMessage
+import Synchronization
 
 /// What is known of one core server at run time, by all workers and across reloads: its addresses and whether it answers.
 final class TargetRuntime: Sendable {

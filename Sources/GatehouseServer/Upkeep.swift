@@ -123,7 +123,8 @@ final class HealthCheck {
         let client = ClientTransaction(
             worker: worker, branch: branch, request: request, isInvite: false, leg: leg, remote: address,
             transport: transport, target: self.target, sentBy: entry.sentBy, parent: nil, number: nil
-        ) { [unowned self] status in
+        ) { [weak self] status in
+            guard let self else { return }
             self.pending = nil
             self.ended(status, now: self.worker.now)
         }

@@ -1,5 +1,3 @@
-import Synchronization
-
 internal import GatehouseNet
 internal import GatehousePolicy
 internal import GatehouseTLS
@@ -7,6 +5,7 @@ internal import Logging
 internal import NIOCore
 internal import SIPMessage
 internal import SIPTransaction
+import Synchronization
 
 /// One event loop's part of the edge: it owns its connections, transactions and timers, and nothing of them leaves the loop.
 ///

@@ -1,5 +1,3 @@
-import Synchronization
-
 internal import GatehouseNet
 internal import GatehousePolicy
 internal import GatehouseTLS
@@ -7,6 +5,7 @@ internal import Logging
 internal import NIOCore
 internal import SIPMessage
 internal import SIPTransaction
+import Synchronization
 
 // What the worker's sockets tell it.
 
@@ -330,7 +329,8 @@ extension TLSFailure.Cause {
         case .certificateMissing: "TLS handshake failed: the domain requires a client certificate and none came"
         case .certificateInvalid: "TLS handshake failed: the peer's certificate does not verify"
         case .certificateName: "TLS handshake failed: the peer's certificate names somebody else"
-        case .refusedByPeer: "TLS handshake failed: the peer refuses us, most often because it does not trust our certificate"
+        case .refusedByPeer:
+            "TLS handshake failed: the peer refuses us, most often because it does not trust our certificate"
         case .notTLS: "TLS handshake failed: what came is not TLS"
         case .protocolError: "TLS handshake failed: the peer breaks the protocol"
         case .closed: "TLS handshake failed: the peer closed the connection"

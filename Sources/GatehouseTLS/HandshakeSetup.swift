@@ -61,7 +61,9 @@ extension TLSEngine {
     ///
     /// - Returns: the alert to refuse the ClientHello with; nil: go on.
     func receiveClientHello(_ hello: ClientHello) -> Int32? {
-        guard case .server(_, let store, let listener, let admit) = self.setup?.role else { return SSL_AD_INTERNAL_ERROR }
+        guard case .server(_, let store, let listener, let admit) = self.setup?.role else {
+            return SSL_AD_INTERNAL_ERROR
+        }
         let newestVersion = hello.newestVersion
         guard newestVersion >= 0x0303 else {
             self.setup?.refusal = TLSFailure(
