@@ -55,7 +55,10 @@ extension Worker {
         case .nothing:
             break
         case .pass:
-            if let response, let branch { self.pass(response, of: branch, to: transaction) }
+            if let response, let branch {
+                branch.final = nil  // nobody will ask for it again
+                self.pass(response, of: branch, to: transaction)
+            }
         case .best(let number, let challenges):
             guard number.index < transaction.branches.count else { break }
             let best = transaction.branches[number.index]
