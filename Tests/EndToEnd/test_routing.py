@@ -1,6 +1,6 @@
 """VAL, RT, RR: validation, routes and Record-Route (docs/conformance.md §4.1, §4.2)."""
 
-from harness.case import ALL, PROXY, EdgeTest, StandardTest, each, not_yet
+from harness.case import ALL, PROXY, EdgeTest, StandardTest, each
 from harness.dialog import Dialog, establish
 from harness.sip import SDP, NameAddr
 from harness.site import Site
@@ -117,7 +117,6 @@ class Routes(StandardTest):
         self.assertEqual(seen.values("Route"), [])
         self.assertEqual(len(seen.values("Via")), 2)
 
-    @not_yet("a Request-URI that is our own Record-Route value is not replaced by the last Route")
     @each(*PROXY)
     def test_RT_03__a_strict_router_upstream(self):
         phone = self.phone()
@@ -135,7 +134,6 @@ class Routes(StandardTest):
         self.core.reply(seen, 200)
         phone.expect(200)
 
-    @not_yet("a next Route without lr is taken for a loose router")
     @each(*PROXY)
     def test_RT_04__a_strict_router_downstream(self):
         phone = self.phone()
@@ -152,7 +150,6 @@ class Routes(StandardTest):
         self.assertEqual(ack.values("Route"), [f"<sip:bob@{self.core.ip}:5070>"])
         self.assertEqual(answer.to_tag, ack.to_tag)
 
-    @not_yet("our own maddr stays in the Request-URI")
     def test_RT_05__own_maddr_is_stripped(self):
         phone = self.phone()
         message = phone.build("MESSAGE", f"sip:bob@{self.domain};maddr={self.edge.outside};transport=tls;x=1",

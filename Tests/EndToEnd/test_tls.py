@@ -3,7 +3,7 @@
 import ssl
 
 from harness import addresses, hello, pki, streams
-from harness.case import EdgeTest, not_yet
+from harness.case import EdgeTest
 from harness.edge import Edge, run_command
 from harness.phone import Phone
 from harness.sip import Message
@@ -174,7 +174,6 @@ class TLS(EdgeTest):
         phone.send(b"\r\n\r\n")
         phone.expect_pong()
 
-    @not_yet("the connection is closed as soon as its peer has sent close_notify, before the answer comes")
     def test_TLS_08__a_half_closed_connection_still_gets_answers_in_tls_1_3(self):
         phone = self.phone()
         phone.send(phone.build("MESSAGE", "sip:bob@a.example", contact=None))
