@@ -43,6 +43,11 @@ struct CoreBinds {
         self.entries.firstIndex { $0.transport == transport && $0.endpoint.address.isIPv6 == isIPv6 }
     }
 
+    /// Closes and forgets the entries behind the first `count`: those of a reload that was refused.
+    mutating func truncate(to count: Int) {
+        while self.entries.count > max(count, 0), let entry = self.entries.popLast() { entry.socket?.close() }
+    }
+
     mutating func close() {
         for entry in self.entries { entry.socket?.close() }
         self.entries = []

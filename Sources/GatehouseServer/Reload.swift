@@ -72,12 +72,15 @@ extension Server {
         let (existing, resolver) = self.state.withLock { ($0.listeners, $0.resolver) }
         await resolver?.resolve(Array(targets.values))
         let opened: [OpenListener]
+        let coreBindCounts = await self.coreBindCounts()
+        let known = self.state.withLock { $0.coreBinds }
         do throws(StartError) {
-            let known = self.state.withLock { $0.coreBinds }
             let fresh = configuration.core.binds.filter { !known.contains($0) }
             try await self.openCoreBinds(fresh, advertise: configuration.core.advertise)
             opened = try await self.openListeners(snapshot, beside: existing.filter { !$0.key.isCore })
         } catch {
+            await self.forgetCoreBinds(behind: coreBindCounts, listeners: existing.count)
+            self.state.withLock { $0.coreBinds = known }
             // The domains' counters of the snapshot that was thrown away are those of the one in force.
             _ = self.metrics.domains(old.configuration.domains.map(\.name))
             return failed(error.problems, notes)

@@ -224,8 +224,11 @@ public final class Server: RunnableEdge {
 
     // MARK: Sockets
 
-    /// Opens core binds on every worker, and TCP beside each UDP one (VIA-15). On failure what was opened is closed again.
+    /// Opens core binds on every worker, and TCP beside each UDP one (VIA-15); all or none.
     func openCoreBinds(_ binds: [Bind], advertise: String?) async throws(StartError) {
+        guard !binds.isEmpty else { return }
+        let before = await self.coreBindCounts()
+        let listenersBefore = self.state.withLock { $0.listeners.count }
         var problems: [String] = []
         for bind in binds {
             do throws(StartError) {
@@ -233,17 +236,42 @@ public final class Server: RunnableEdge {
                 case .udp:
                     let local = try await self.openDatagram(bind.endpoint, advertise: advertise)
                     if !binds.contains(where: { $0.transport == .tcp && $0.endpoint == bind.endpoint }) {
-                        try await self.openCoreListener(local, key: local, advertise: advertise)
+                        try await self.openCoreListener(local, advertise: advertise)
                     }
                 case .tcp, .tls:
-                    try await self.openCoreListener(bind.endpoint, key: bind.endpoint, advertise: advertise)
+                    try await self.openCoreListener(bind.endpoint, advertise: advertise)
                 }
             } catch {
                 problems += error.problems
             }
         }
-        if !problems.isEmpty { throw StartError(problems) }
+        guard problems.isEmpty else {
+            await self.forgetCoreBinds(behind: before, listeners: listenersBefore)
+            throw StartError(problems)
+        }
         self.state.withLock { $0.coreBinds += binds }
+    }
+
+    /// How many core binds each worker has.
+    func coreBindCounts() async -> [Int] {
+        var counts: [Int] = []
+        for mailbox in self.shared.mailboxes {
+            counts.append((try? await mailbox.ask { $0.coreBinds.entries.count }) ?? 0)
+        }
+        return counts
+    }
+
+    /// Takes core binds back that a refused configuration opened.
+    func forgetCoreBinds(behind counts: [Int], listeners count: Int) async {
+        for (mailbox, count) in zip(self.shared.mailboxes, counts) {
+            mailbox.perform { $0.coreBinds.truncate(to: count) }
+        }
+        let extra = self.state.withLock { state in
+            let extra = Array(state.listeners.dropFirst(count))
+            state.listeners = Array(state.listeners.prefix(count))
+            return extra
+        }
+        for listener in extra { await self.close(listener) }
     }
 
     private func openDatagram(_ endpoint: Endpoint, advertise: String?) async throws(StartError) -> Endpoint {
@@ -264,9 +292,9 @@ public final class Server: RunnableEdge {
         return local
     }
 
-    private func openCoreListener(_ endpoint: Endpoint, key: Endpoint, advertise: String?) async throws(StartError) {
+    private func openCoreListener(_ endpoint: Endpoint, advertise: String?) async throws(StartError) {
         let opened = try await self.openListener(
-            ListenerKey(isTLS: false, isCore: true, endpoint: key), role: .core, domains: [], previous: nil)
+            ListenerKey(isTLS: false, isCore: true, endpoint: endpoint), role: .core, domains: [], previous: nil)
         let local = opened.listener.local
         for mailbox in self.shared.mailboxes {
             mailbox.perform { worker in
