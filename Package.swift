@@ -82,7 +82,7 @@ let package = Package(
         .testTarget(
             name: "GatehouseNetTests",
             dependencies: [
-                "GatehouseNet", "GatehouseTLS", "GatehousePolicy", "SIPMessage", "COpenSSL",
+                "GatehouseNet", "GatehouseTLS", "GatehousePolicy", "SIPMessage", "COpenSSL", "TestSupport",
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ] + nio,
             swiftSettings: settings),

@@ -74,15 +74,11 @@ public final class DatagramEndpoint {
             let bound = Endpoint(ofSocket: descriptor) ?? endpoint
             let socket = DatagramEndpoint(
                 descriptor: descriptor, local: bound, flows: flows, owner: owner, poller: poller)
-            socket.tag = poller.add(socket)
-            let failure = poller.arm(socket.tag, descriptor: descriptor, events: Int16(POLLIN))
-            guard failure == 0 else {
-                socket.close()
-                throw SystemError(errno: failure)
-            }
+            socket.tag = try poller.add(socket)
+            try poller.arm(socket.tag, descriptor: descriptor, events: Int16(POLLIN))
             return socket
         } catch {
-            throw BindError(transport: .udp, endpoint: endpoint, errno: error.errno)
+            throw BindError(endpoint: endpoint, error: error)  // what was opened closes with its object
         }
     }
 
@@ -97,13 +93,14 @@ public final class DatagramEndpoint {
     }
 
     deinit {
-        precondition(self.descriptor < 0, "a DatagramEndpoint must be closed")
+        self.close()
     }
 
     /// Closes the socket; what is queued is sent first, as far as the kernel takes it at once.
     public func close() {
         guard self.descriptor >= 0 else { return }
         self.flush()
+        guard self.descriptor >= 0 else { return }
         self.poller.remove(self.tag)
         _ = Glibc.close(self.descriptor)
         self.descriptor = -1
@@ -115,7 +112,7 @@ public final class DatagramEndpoint {
     /// The queue holds 4,096 datagrams and 8 MiB, which only a full kernel buffer can fill; past that the datagram is
     /// dropped and counted. One over 65,507 bytes (IPv6: 65,527) fails with EMSGSIZE.
     public func send(_ bytes: [UInt8], to destination: Endpoint) {
-        guard self.descriptor >= 0, destination.address.isIPv6 == self.local.address.isIPv6 else {
+        guard self.descriptor >= 0 else {
             self.counters.failed &+= 1
             return
         }
@@ -134,46 +131,19 @@ public final class DatagramEndpoint {
 
 extension DatagramEndpoint {
     private static func open(_ endpoint: Endpoint) throws(SystemError) -> Int32 {
-        let type = Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
-        let descriptor = socket(endpoint.family, type, 0)
-        guard descriptor >= 0 else { throw SystemError(errno: errno) }
-        do throws(SystemError) {
-            if endpoint.address.isIPv6 {
-                try set(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY)
-            }
-            try set(descriptor, SOL_SOCKET, SO_REUSEPORT)
-            guard csocket_report_errors(descriptor, endpoint.address.isIPv6 ? 1 : 0) == 0 else {
-                throw SystemError(errno: errno)
-            }
-            csocket_set_buffers(descriptor, 4 << 20)
-            try bind(descriptor, to: endpoint)
-            return descriptor
-        } catch {
+        let descriptor = try BoundSocket.open(endpoint, type: SOCK_DGRAM, option: SO_REUSEPORT)
+        guard csocket_report_errors(descriptor, endpoint.address.isIPv6 ? 1 : 0) == 0 else {
+            let error = SystemError(errno: errno)
             _ = Glibc.close(descriptor)
             throw error
         }
+        csocket_set_buffers(descriptor, 4 << 20)
+        return descriptor
     }
 
     /// Fails where any socket, of this process or another, has the address, although it be with SO_REUSEPORT.
     private static func probe(_ endpoint: Endpoint) throws(SystemError) {
-        let descriptor = socket(endpoint.family, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        guard descriptor >= 0 else { throw SystemError(errno: errno) }
-        defer { _ = Glibc.close(descriptor) }
-        if endpoint.address.isIPv6 { try set(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY) }
-        try bind(descriptor, to: endpoint)
-    }
-
-    private static func set(_ descriptor: Int32, _ level: Int32, _ option: Int32) throws(SystemError) {
-        var on: Int32 = 1
-        guard setsockopt(descriptor, level, option, &on, socklen_t(MemoryLayout<Int32>.size)) == 0 else {
-            throw SystemError(errno: errno)
-        }
-    }
-
-    private static func bind(_ descriptor: Int32, to endpoint: Endpoint) throws(SystemError) {
-        guard endpoint.withSocketAddress({ Glibc.bind(descriptor, $0, $1) }) == 0 else {
-            throw SystemError(errno: errno)
-        }
+        _ = Glibc.close(try BoundSocket.open(endpoint, type: SOCK_DGRAM, option: nil))
     }
 }
 
@@ -190,7 +160,9 @@ extension DatagramEndpoint: ReadinessTarget {
         self.read()
         guard self.descriptor >= 0 else { return }
         let events = self.isBlocked ? POLLIN | POLLOUT : POLLIN
-        if self.poller.arm(self.tag, descriptor: self.descriptor, events: Int16(events)) != 0 {
+        do throws(SystemError) {
+            try self.poller.arm(self.tag, descriptor: self.descriptor, events: Int16(events))
+        } catch {
             // The kernel is out of memory for a moment: look again soon.
             self.flows.wheel.start(after: .milliseconds(10), self, kind: 0)
         }

@@ -16,7 +16,7 @@ public enum FlowCloseReason: Sendable, Equatable {
     case bodyTimeout
     /// It sent its last and took no answer in time.
     case halfOpenTimeout
-    /// It took nothing of what waits for it (edge.timers.body).
+    /// For 64*T1 it acknowledged nothing, or took not all of what waits for it.
     case writeTimeout
     /// No pong came within 10 s of a ping (RFC 5626 §4.4.1).
     case noPong
@@ -83,7 +83,7 @@ extension FlowCloseReason: CustomStringConvertible {
         case .headerTimeout: "a header section was not complete within edge.timers.header"
         case .bodyTimeout: "a body was not complete within edge.timers.body"
         case .halfOpenTimeout: "the peer had sent its last, and no answer was due any more"
-        case .writeTimeout: "the peer took nothing of what waits for it"
+        case .writeTimeout: "the peer did not take what was sent to it within 64*T1"
         case .noPong: "the peer did not answer a keep-alive ping within 10 s"
         case .writeQueueFull: "more waits for the peer, a slow reader, than edge.limits.write_queue allows"
         case .framing(let cause): "the stream could not be framed: \(cause)"
@@ -99,6 +99,7 @@ extension FlowCloseReason: CustomStringConvertible {
     static func system(_ errno: Int32) -> FlowCloseReason {
         switch errno {
         case ECONNRESET, EPIPE: .peerReset
+        case ETIMEDOUT: .writeTimeout  // TCP_USER_TIMEOUT
         default: .system(errno: errno)
         }
     }

@@ -51,9 +51,7 @@ public final class Listener: Sendable {
             "every loop of the group needs a worker")
         let end = ListenerEnd()
         let acceptor = workers[Int(UInt(bitPattern: tag.number) % UInt(workers.count))].eventLoop
-        var bootstrap = ServerBootstrap(group: acceptor, childGroup: group)
-            .serverChannelOption(.backlog, value: 4096)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+        let bootstrap = ServerBootstrap(group: acceptor, childGroup: group)
             .serverChannelOption(.maxMessagesPerRead, value: 16)
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -66,16 +64,29 @@ public final class Listener: Sendable {
                     try StreamFlow.accept(channel, in: context.value, listener: tag)
                 }
             }
-        if endpoint.address.isIPv6 {
-            bootstrap = bootstrap.serverChannelOption(
-                ChannelOptions.Types.SocketOption(level: .ipv6, name: .ipv6_v6only), value: 1)
+        let descriptor: Int32
+        do throws(SystemError) {
+            descriptor = try Listener.listen(on: endpoint)
+        } catch {
+            throw BindError(transport: .tcp, endpoint: endpoint, errno: error.errno)
         }
+        let local = Endpoint(ofSocket: descriptor) ?? endpoint
         do {
-            let channel = try await bootstrap.bind(to: try endpoint.socketAddress).get()
-            return Listener(local: Endpoint(channel.localAddress) ?? endpoint, tag: tag, channel: channel, end: end)
+            let channel = try await bootstrap.withBoundSocket(descriptor).get()  // which owns it from here on
+            return Listener(local: local, tag: tag, channel: channel, end: end)
         } catch {
             throw BindError(transport: .tcp, endpoint: endpoint, error: error)
         }
+    }
+
+    private static func listen(on endpoint: Endpoint) throws(SystemError) -> Int32 {
+        let descriptor = try BoundSocket.open(endpoint, type: SOCK_STREAM, option: SO_REUSEADDR)
+        guard Glibc.listen(descriptor, 4096) == 0 else {
+            let error = SystemError(errno: errno)
+            _ = Glibc.close(descriptor)
+            throw error
+        }
+        return descriptor
     }
 
     /// Stops accepting. Connections live on; those that the kernel has completed and nobody has accepted are reset.
@@ -86,12 +97,12 @@ public final class Listener: Sendable {
 }
 
 /// Whether a listener's end is wanted, or a failure.
-private final class ListenerEnd: Sendable {
+final class ListenerEnd: Sendable {
     let isWanted = Atomic(false)
 }
 
 /// Sees to it that the operator hears of a pause once. NIO's own handler behind it does the pausing.
-private final class AcceptWatch: ChannelInboundHandler {
+final class AcceptWatch: ChannelInboundHandler {
     typealias InboundIn = any Channel
     typealias InboundOut = any Channel
 

@@ -31,7 +31,7 @@ final class ReadinessPoller {
 
     /// Requests that the kernel holds at a time, one a socket. The host has 65,536 for all programs (fs.aio-max-nr), and
     /// each loop takes its share whether it is used or not.
-    private static let capacity: UInt32 = 256
+    private static let capacity = 256
 
     private var context: UInt = 0
     private let eventDescriptor: Int32
@@ -44,7 +44,9 @@ final class ReadinessPoller {
     /// - Throws: the failed system call's error number: EAGAIN where the kernel has no more requests (fs.aio-max-nr).
     init(eventLoop: any EventLoop) throws(SystemError) {
         var context: UInt = 0
-        guard csocket_poller_open(ReadinessPoller.capacity, &context) == 0 else { throw SystemError(errno: errno) }
+        guard csocket_poller_open(UInt32(ReadinessPoller.capacity), &context) == 0 else {
+            throw SystemError(errno: errno, isOfPoller: true)
+        }
         let descriptor = csocket_eventfd()
         guard descriptor >= 0 else {
             let error = SystemError(errno: errno)
@@ -71,7 +73,7 @@ final class ReadinessPoller {
     }
 
     deinit {
-        precondition(self.isClosed, "a ReadinessPoller must be closed")
+        self.close()
         self.reports.deallocate()
     }
 
@@ -86,7 +88,9 @@ final class ReadinessPoller {
     }
 
     /// - Returns: the name under which `arm` and `remove` know the target, which is not kept alive.
-    func add(_ target: any ReadinessTarget) -> UInt64 {
+    /// - Throws: ENOSPC where there are too many.
+    func add(_ target: any ReadinessTarget) throws(SystemError) -> UInt64 {
+        guard self.slots.count < ReadinessPoller.capacity else { throw SystemError(errno: ENOSPC, isOfPoller: true) }
         self.nextTag &+= 1
         self.slots[self.nextTag] = Slot(target: target)
         return self.nextTag
@@ -94,13 +98,11 @@ final class ReadinessPoller {
 
     /// Asks for one call of `ready`; until it has come, another request changes nothing.
     ///
-    /// - Returns: 0, or the error number.
-    func arm(_ tag: UInt64, descriptor: Int32, events: Int16) -> Int32 {
-        guard !self.isClosed, let slot = self.slots[tag], !slot.isArmed else { return 0 }
+    func arm(_ tag: UInt64, descriptor: Int32, events: Int16) throws(SystemError) {
+        guard !self.isClosed, let slot = self.slots[tag], !slot.isArmed else { return }
         let count = csocket_poller_watch(self.context, slot.watch, descriptor, events, self.eventDescriptor, tag)
-        guard count == 1 else { return errno }
+        guard count == 1 else { throw SystemError(errno: errno, isOfPoller: true) }
         slot.isArmed = true
-        return 0
     }
 
     /// Withdraws the request, so that another can be made.
@@ -153,4 +155,6 @@ private final class EventHandler: ChannelInboundHandler {
 /// The error number of a failed system call.
 struct SystemError: Error, Equatable {
     var errno: Int32
+    /// Whether the call was one to watch sockets, not one to open them.
+    var isOfPoller = false
 }

@@ -5,6 +5,19 @@ internal import SIPMessage
 // Endpoints as the system writes them, and back: struct sockaddr_in and sockaddr_in6, byte for byte. (Swift attributes the
 // fields of these to whichever C module it meets first, so they are of no use here.)
 
+extension Channel {
+    /// The channel's socket, which NIO goes on to own; nil where it has none. From now on no child process inherits it: NIO
+    /// leaves that to us.
+    var socketDescriptor: Int32? {
+        let found = try? self.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) {
+            $0
+        }
+        guard let descriptor = found ?? nil else { return nil }
+        _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
+        return descriptor
+    }
+}
+
 extension Endpoint {
     /// Room for either.
     static let storageSize = 28

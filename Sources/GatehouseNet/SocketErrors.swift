@@ -11,11 +11,20 @@ public struct BindError: Error, Sendable, Equatable {
     /// What the system said.
     public var cause: String
 
+    /// Whether the address itself was free, but the kernel would not watch the socket for us.
+    var isUnwatched = false
+
     public init(transport: Transport, endpoint: Endpoint, errno: Int32) {
         self.transport = transport
         self.endpoint = endpoint
         self.errno = errno
         self.cause = systemMessage(errno)
+    }
+
+    init(endpoint: Endpoint, error: SystemError) {
+        self.init(transport: .udp, endpoint: endpoint, errno: error.errno)
+        self.isUnwatched = error.isOfPoller
+        if error.isOfPoller { self.cause = "asynchronous poll: \(self.cause)" }
     }
 
     init(transport: Transport, endpoint: Endpoint, error: any Error) {
@@ -28,14 +37,16 @@ public struct BindError: Error, Sendable, Equatable {
     /// What an operator can do about it.
     public var cure: String {
         switch self.errno {
+        case EAGAIN where self.isUnwatched: "raise the system's fs.aio-max-nr (sysctl)"
+        case ENOSPC where self.isUnwatched: "a worker can watch 256 UDP addresses: bind fewer"
+        case _ where self.isUnwatched: "let the sandbox allow the system calls of @aio (io_setup, io_submit)"
+
         case EADDRINUSE:
             "another process has it: find it with `ss -lnp 'sport = :\(self.endpoint.port)'` and stop it, or bind another port"
         case EADDRNOTAVAIL: "this host has no such address: bind one that `ip address` shows"
         case EACCES, EPERM: "ports under 1024 need CAP_NET_BIND_SERVICE"
         case EMFILE, ENFILE: "too many open files: raise LimitNOFILE"
         case EAFNOSUPPORT: "this host has no IPv6: bind an IPv4 address"
-        case ENOSYS: "a sandbox forbids a system call (io_setup): allow it"
-        case EAGAIN: "the kernel has no asynchronous requests left: raise fs.aio-max-nr"
         default: "bind another address"
         }
     }

@@ -57,6 +57,8 @@ public final class StreamFlow {
     var isEndReported = false
     /// What the system said, if it did before the end.
     var systemError: Int32 = 0
+    /// Whether the peer's FIN has come.
+    var hasReceivedFIN = false
 
     // Handshake.
     /// Whether a thread of the pool has the engine.
@@ -239,10 +241,7 @@ extension StreamFlow: ChannelDuplexHandler {
 
     public func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
-        let descriptor = try? context.pipeline.syncOperations.withUnsafeTransportIfAvailable(
-            of: NIOBSDSocket.Handle.self
-        ) { $0 }
-        self.descriptor = (descriptor ?? nil) ?? -1
+        self.descriptor = context.channel.socketDescriptor ?? -1
         if self.state == .closed {
             context.close(promise: nil)  // given up before there was a channel
         } else if context.channel.isActive {

@@ -145,6 +145,7 @@ extension StreamFlow: HandshakeOwner {
 
     /// FIN came, with or without close_notify before it.
     func receivedFIN() {
+        self.hasReceivedFIN = true
         switch self.state {
         case .handshaking:
             if self.closeReason == nil { self.failHandshake(.closed) }

@@ -214,11 +214,10 @@ extension StreamFlow {
             }
             self.reportEnd(reason)
         }
-        let inputHasEnded = self.state == .inputEnded
         switch reason {
         case .writeQueueFull, .writeTimeout, .peerReset, .system, .shutdown:
             self.disconnect()
-        case _ where inputHasEnded && !self.isBlocked:
+        case _ where self.hasReceivedFIN && !self.isBlocked:
             self.disconnect()
         case _ where self.descriptor < 0:
             self.disconnect()

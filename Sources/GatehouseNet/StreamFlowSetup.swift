@@ -1,5 +1,6 @@
 internal import GatehousePolicy
 public import GatehouseTLS
+internal import Glibc
 internal import NIOCore
 internal import NIOPosix
 public import SIPMessage
@@ -42,6 +43,10 @@ extension StreamFlow {
             // Any byte that the kernel does not take at once makes the channel unwritable, until the last has left.
             try options.setOption(.writeBufferWaterMark, value: .init(low: 1, high: 1))
             try options.setOption(.tcpOption(.tcp_nodelay), value: 1)
+            // A peer that is gone for good must not look like a connection for the quarter of an hour that TCP tries.
+            let limit = Int(clamping: TimeAmount(self.flows.timers.t1 * 64).nanoseconds / 1_000_000)
+            try options.setOption(
+                .tcpOption(NIOBSDSocket.Option(rawValue: TCP_USER_TIMEOUT)), value: limit)
         }
         try channel.pipeline.syncOperations.addHandler(self)
     }

@@ -12,7 +12,7 @@ import Testing
         let endpoint: NIOLoopBound<DatagramEndpoint>
         let local: Endpoint
 
-        init(_ address: String = "127.0.0.1", setUp: @escaping @Sendable (TestOwner) -> Void = { _ in }) async throws {
+        init(_ address: String = "127.0.0.3", setUp: @escaping @Sendable (TestOwner) -> Void = { _ in }) async throws {
             self.worker = try await TestWorker(setUp: setUp)
             (self.endpoint, self.local) = try await self.worker.run { flows, owner in
                 let endpoint = try DatagramEndpoint.bind(
@@ -30,7 +30,7 @@ import Testing
 
     @Test(
         "a datagram comes with its source, and one goes back from the address it came to",
-        arguments: ["127.0.0.1", "::1"])
+        arguments: ["127.0.0.3", "::1"])
     func echo(address: String) async throws {
         let it = try await Fixture(address) { owner in
             owner.onDatagram = { $0.send(Array($1.reversed()), to: $2) }
@@ -47,7 +47,7 @@ import Testing
     @Test("FRAME-11: datagrams of 65,507 octets are received whole and sent whole")
     func largest() async throws {
         let it = try await Fixture { owner in owner.onDatagram = { $0.send(Array($1), to: $2) } }
-        let peer = try TestPeer(bound: "127.0.0.1")
+        let peer = try TestPeer(bound: "127.0.0.3")
         let bytes = (0..<65_507).map { UInt8(truncatingIfNeeded: $0 &* 7 ^ $0 >> 8) }
         for _ in 0..<3 {
             try peer.send(bytes, to: it.local)
@@ -60,7 +60,7 @@ import Testing
     @Test("what is sent in a tick arrives whole and in order, beyond one batch")
     func batches() async throws {
         let it = try await Fixture()
-        let peer = try TestPeer(bound: "127.0.0.1")
+        let peer = try TestPeer(bound: "127.0.0.3")
         let (endpoint, destination) = (it.endpoint, peer.local)
         try await it.worker.run { _, _ in
             for index in 0..<100 {
@@ -78,7 +78,7 @@ import Testing
     @Test("a burst larger than a batch is received whole")
     func burst() async throws {
         let it = try await Fixture()
-        let peer = try TestPeer(bound: "127.0.0.1")
+        let peer = try TestPeer(bound: "127.0.0.3")
         // While the loop is held, all of them wait in the socket.
         let (local, port) = (it.local, peer)
         try await it.worker.run { _, _ in for index in 0..<150 { try port.send([UInt8(index)], to: local) } }
@@ -92,7 +92,7 @@ import Testing
         let it = try await Fixture()
         let nobody: Endpoint
         do {
-            let closed = try TestPeer(bound: "127.0.0.1")
+            let closed = try TestPeer(bound: "127.0.0.3")
             nobody = closed.local
         }
         let endpoint = it.endpoint
@@ -108,7 +108,7 @@ import Testing
             #expect(text.starts(with: quoted.prefix(100)) && quoted.count >= 8)
         }
         // Among the dead, the living get theirs.
-        let peer = try TestPeer(bound: "127.0.0.1")
+        let peer = try TestPeer(bound: "127.0.0.3")
         let alive = peer.local
         try await it.worker.run { _, _ in
             for index in UInt8(0)..<40 {
@@ -132,7 +132,7 @@ import Testing
     @Test("what can't be sent is reported, and what is queued behind it leaves")
     func unsendable() async throws {
         let it = try await Fixture()
-        let peer = try TestPeer(bound: "127.0.0.1")
+        let peer = try TestPeer(bound: "127.0.0.3")
         let (endpoint, alive) = (it.endpoint, peer.local)
         try await it.worker.run { _, _ in
             endpoint.value.send([1], to: alive)

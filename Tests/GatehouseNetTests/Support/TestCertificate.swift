@@ -1,34 +1,21 @@
-import Foundation
 import GatehousePolicy
 import SIPMessage
+import TestSupport
 
 @testable import GatehouseTLS
 
-/// A server for a.example, with a certificate that OpenSSL's command makes once a run.
+/// A server for a.example, with a certificate that is made once a run.
 enum TestCertificate {
     /// What the tests' engines are told to have been reached on.
     static let listener = Endpoint(address: IPAddress(v4: 0x7F00_0001), port: 5061)
 
     static let store: CertificateStore = {
-        let folder = FileManager.default.temporaryDirectory.appending(path: "gatehouse-net-\(getpid())")
-        try! FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: folder) }
-        let (certificate, key) = (folder.appending(path: "cert.pem").path, folder.appending(path: "key.pem").path)
-        let openssl = Process()
-        openssl.executableURL = URL(filePath: "/usr/bin/openssl")
-        openssl.arguments = [
-            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj",
-            "/CN=a.example", "-addext", "subjectAltName=DNS:a.example", "-keyout", key, "-out", certificate,
-        ]
-        openssl.standardError = FileHandle.nullDevice
-        try! openssl.run()
-        openssl.waitUntilExit()
+        let pki = try! TestPKI()
+        let pair = try! pki.pair("a", TestPKI.Request("a.example"))
         let domain = DomainConfiguration(
-            name: "a.example",
-            tls: TLSSettings(
-                binds: [listener], certificates: [CertificatePair(certificate: certificate, privateKey: key)]),
+            name: "a.example", tls: TLSSettings(binds: [listener], certificates: [pair]),
             core: DomainCoreSettings(targets: [CoreTarget(transport: .udp, host: "127.0.0.1", port: 5060)]))
-        return try! CertificateStore.load([domain], reusing: nil)
+        return withExtendedLifetime(pki) { try! CertificateStore.load([domain], reusing: nil) }
     }()
 
     static let serverContext = try! TLSServerContext()

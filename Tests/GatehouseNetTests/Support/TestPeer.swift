@@ -17,6 +17,7 @@ final class TestPeer: Sendable {
 
     init(descriptor: Int32) {
         self.descriptor = descriptor
+        _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)  // other tests start processes
         for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
             var limit = timeval(tv_sec: 10, tv_usec: 0)
             setsockopt(descriptor, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))
@@ -25,7 +26,7 @@ final class TestPeer: Sendable {
 
     /// Connects a stream.
     convenience init(to endpoint: Endpoint, receiveBuffer: Int32? = nil) throws {
-        self.init(descriptor: socket(endpoint.family, Int32(SOCK_STREAM.rawValue), 0))
+        self.init(descriptor: socket(endpoint.family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0))
         if var size = receiveBuffer {
             setsockopt(self.descriptor, SOL_SOCKET, SO_RCVBUF, &size, socklen_t(MemoryLayout<Int32>.size))
         }
@@ -38,7 +39,7 @@ final class TestPeer: Sendable {
     convenience init(bound address: String, listening: Bool = false) throws {
         let endpoint = Endpoint(address: IPAddress(address)!, port: 0)
         let type = listening ? SOCK_STREAM : SOCK_DGRAM
-        self.init(descriptor: socket(endpoint.family, Int32(type.rawValue), 0))
+        self.init(descriptor: socket(endpoint.family, Int32(type.rawValue | SOCK_CLOEXEC.rawValue), 0))
         guard endpoint.withSocketAddress({ bind(self.descriptor, $0, $1) }) == 0 else {
             throw Failure(call: "bind", errno: errno)
         }
