@@ -62,7 +62,8 @@ final class Upkeep: TimerTarget {
             guard health.interval != nil else { continue }
             for target in domain.targets where wanted[target.key] == nil { wanted[target.key] = (target, health) }
         }
-        for (key, check) in self.checks where wanted[key] == nil {
+        for (key, check) in self.checks where wanted[key]?.0 !== check.target {
+            check.stop()
             check.target.setHealthy(true)
             self.checks[key] = nil
         }
@@ -106,6 +107,12 @@ final class HealthCheck {
         self.sentAt = now
         self.machine.probeSent()
         self.ping(address, health)
+    }
+
+    /// Forgets the ping that is under way: nobody asks for the server's health any more.
+    func stop() {
+        self.pending?.finish()
+        self.pending = nil
     }
 
     private func ping(_ address: Endpoint, _ health: DomainCoreSettings.Health) {
