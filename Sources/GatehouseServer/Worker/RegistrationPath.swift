@@ -96,8 +96,13 @@ extension Worker {
             let state = self.flows[flow.number]?.userData as? FlowState
         else { return }
         if registration.isWildcard {
-            for registered in state.registered { self.shared.bindings.remove(registered.key) }
-            state.registered = []
+            // Of this address of record alone: a phone may register several over one connection.
+            for registered in state.registered {
+                let binding = self.shared.bindings.binding(registered.key, now: self.now)
+                if let binding, binding.aor != registration.aor { continue }
+                self.shared.bindings.remove(registered.key)
+                state.forget(registered.key)
+            }
         }
         let granted = self.grantedExpiries(in: response)
         for contact in registration.contacts {
