@@ -25,16 +25,21 @@ module SIPMessage
 module GatehousePolicy
 
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(Datagram Stream DNS)
+[ ${#targets[@]} -gt 0 ] || targets=(Datagram Stream URI DNS)
+# Messages of others to start from, where they are.
+corpus="${GATEHOUSE_SHARED:-../shared}/corpus"
 status=0
 for target in "${targets[@]}"; do
     sources=("Fuzz/$target.swift")
     [ "$target" != DNS ] || sources+=(Sources/GatehouseNet/DNSReply.swift Sources/GatehouseNet/DNSReader.swift)
     "$compiler" "${flags[@]}" -module-name "Fuzz$target" -wmo -o "$build/$target" "${sources[@]}" "$build/SIPMessage.o" "$build/GatehousePolicy.o"
     mkdir -p "$build/corpus/$target"
+    seeds=()
+    case $target in Datagram | Stream) [ ! -d "$corpus" ] || seeds=("$corpus") ;; esac
     echo "==> fuzzing $target for $seconds s"
     "$build/$target" -max_total_time="$seconds" -timeout=10 -max_len=8192 -print_final_stats=1 \
-        -artifact_prefix="Fuzz/Cases/$target/" "$build/corpus/$target" "Fuzz/Cases/$target" 2>"$build/$target.log" || status=1
+        -artifact_prefix="Fuzz/Cases/$target/" "$build/corpus/$target" "Fuzz/Cases/$target" \
+        "${seeds[@]}" 2>"$build/$target.log" || status=1
     grep -E 'number_of_executed_units|average_exec_per_sec|Fatal error|ERROR|SUMMARY|Test unit written' "$build/$target.log" || tail -n 20 "$build/$target.log"
 done
 exit $status

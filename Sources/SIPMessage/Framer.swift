@@ -218,7 +218,11 @@ extension Framer {
     /// How long the message is; nil where its head says that nobody knows, or too much.
     @inline(__always)
     private func total(_ head: inout Head) -> Int? {
-        if let problem = head.problem, problem.problem.losesFraming { return nil }
+        if head.losesFraming { return nil }
+        guard head.end <= self.headerCapacity else {
+            head.note(.headerSectionSize, at: 0)
+            return nil
+        }
         guard let length = head.contentLength else {
             head.note(.contentLengthMissing, at: head.end)
             return nil
@@ -238,8 +242,10 @@ extension Framer {
         if !self.hasStartLine, let event = self.checkStartLine() { return event }
         guard isWhole else {
             self.state = .header(tail)
-            if self.rest.count > self.headerCapacity { self.state = .oversized(tail, dropped: 0) }
-            return nil
+            let surplus = self.rest.count &- self.headerCapacity
+            guard surplus > 0 else { return nil }
+            self.rest.removeLast(surplus)
+            return self.goOnOversized(tail, dropped: surplus)
         }
         var head = Head()
         let bytes = self.rest
@@ -278,8 +284,7 @@ extension Framer {
     private mutating func beginOversized(_ span: RawSpan) -> Event? {
         if hasBareStartLine(span) { return self.parseLoosely(span) }
         self.rest = copy(span, 0, self.headerCapacity)
-        self.state = .oversized(LineTail(endOf: span), dropped: span.byteCount &- self.headerCapacity)
-        return nil
+        return self.goOnOversized(LineTail(endOf: span), dropped: span.byteCount &- self.headerCapacity)
     }
 
     private mutating func continueOversized(
@@ -287,28 +292,33 @@ extension Framer {
     ) -> Event? {
         let start = offset
         var tail = tail
-        let isWhole = tail.skipToEmptyLine(input, &offset)
-        let dropped = dropped &+ (offset &- start)
-        if isWhole {
-            let bytes = self.rest
-            return self.parseLoosely(bytes.span.bytes, .headerSectionSize)
+        guard tail.skipToEmptyLine(input, &offset) else {
+            return self.goOnOversized(tail, dropped: dropped &+ (offset &- start))
         }
-        guard dropped <= 8 &* self.headerCapacity else {
+        let bytes = self.rest
+        return self.parseLoosely(bytes.span.bytes, isOversized: true)
+    }
+
+    private mutating func goOnOversized(_ tail: LineTail, dropped: Int) -> Event? {
+        let rest = self.rest
+        guard dropped <= 8 &* self.headerCapacity, rest.span.bytes.firstIndex(of: .lf, 0, rest.count) >= 0 else {
             self.finish()
-            return .close(reason: "the header section goes on far past its limit")
+            return .close(reason: "the start line or header section goes on far past its limit")
         }
         self.state = .oversized(tail, dropped: dropped)
         return nil
     }
 
     /// Finds in a section that is refused what an answer needs.
-    private mutating func parseLoosely(_ span: RawSpan, _ problem: ParseError.Problem? = nil) -> Event {
+    ///
+    /// - Parameter isOversized: whether `span` is only the beginning of a section that is over the limit.
+    private mutating func parseLoosely(_ span: RawSpan, isOversized: Bool = false) -> Event {
         var head = Head()
-        if let problem { head.note(problem, at: 0) }
-        guard head.parse(span, limits: self.limits, mode: .loose) == .complete, let problem = head.problem else {
+        guard head.parse(span, limits: self.limits, mode: .loose) == .complete, var problem = head.problem else {
             self.finish()
             return .close(reason: "the first line is no SIP start line")
         }
+        if isOversized, problem.problem != .requestURISize { problem = ParseError(.headerSectionSize, at: 0) }
         return self.fail(head, problem, copy(span, 0, head.end))
     }
 

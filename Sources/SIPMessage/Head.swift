@@ -18,10 +18,13 @@ struct Head {
     var problem: ParseError?
     /// Whether CR, LF or NUL stands where none may, whatever was wrong first: rows are not to be copied as they are.
     var isRagged = false
+    /// Whether one of its problems, not only the first, is of those after which a stream cannot go on.
+    var losesFraming = false
 
     @inline(__always)
     mutating func note(_ problem: ParseError.Problem, at offset: Int) {
         if self.problem == nil { self.problem = ParseError(problem, at: offset) }
+        if problem.losesFraming { self.losesFraming = true }
         switch problem {
         case .bareCarriageReturn, .bareLineFeed, .null, .headerSectionEnd: self.isRagged = true
         default: break

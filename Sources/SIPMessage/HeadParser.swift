@@ -213,25 +213,30 @@ private func isBlank(_ byte: UInt8) -> Bool { byte == .space || byte == .htab }
 @inline(__always)
 private func knownName(_ span: RawSpan, _ start: Int) -> (name: HeaderName, colon: Int)? {
     guard start &+ 24 <= span.byteCount else { return nil }
-    let lowerCase: UInt64 = 0x2020_2020_2020_2020
     let first = span.word(start)
     if let count = firstColon(first) {
-        let mask = count == 0 ? 0 : UInt64.max &>> UInt64(64 &- 8 &* count)
-        let key = HeaderNameTable.Key(first: (first | lowerCase) & mask, second: 0, third: 0)
-        return HeaderNameTable.shared.name(key).map { ($0, start &+ count) }
+        return lookUp(cut(first, count), 0, 0).map { ($0, start &+ count) }
     }
     let second = span.word(start &+ 8)
     if let count = firstColon(second) {
-        let mask = count == 0 ? 0 : UInt64.max &>> UInt64(64 &- 8 &* count)
-        let key = HeaderNameTable.Key(first: first | lowerCase, second: (second | lowerCase) & mask, third: 0)
-        return HeaderNameTable.shared.name(key).map { ($0, start &+ 8 &+ count) }
+        return lookUp(first, cut(second, count), 0).map { ($0, start &+ 8 &+ count) }
     }
     let third = span.word(start &+ 16)
     guard let count = firstColon(third) else { return nil }
-    let mask = count == 0 ? 0 : UInt64.max &>> UInt64(64 &- 8 &* count)
-    let key = HeaderNameTable.Key(
-        first: first | lowerCase, second: second | lowerCase, third: (third | lowerCase) & mask)
-    return HeaderNameTable.shared.name(key).map { ($0, start &+ 16 &+ count) }
+    return lookUp(first, second, cut(third, count)).map { ($0, start &+ 16 &+ count) }
+}
+
+/// The first `count` bytes of a word, 0 to 7.
+@inline(__always)
+private func cut(_ word: UInt64, _ count: Int) -> UInt64 {
+    word & ((1 &<< UInt64(8 &* count)) &- 1)
+}
+
+@inline(__always)
+private func lookUp(_ first: UInt64, _ second: UInt64, _ third: UInt64) -> HeaderName? {
+    func lowered(_ word: UInt64) -> UInt64 { word | (word & 0x4040_4040_4040_4040) &>> 1 }
+    let key = HeaderNameTable.Key(first: lowered(first), second: lowered(second), third: lowered(third))
+    return HeaderNameTable.shared.name(key)
 }
 
 /// The position of the first colon among eight bytes.

@@ -1,7 +1,7 @@
 /// The names of ``HeaderName`` by their bytes: up to 24 in three words, ASCII letters in lower case.
 ///
-/// Names are tokens when they come here, and in a token the bit 0x20 parts nothing but the case of letters, so one OR
-/// lowers eight bytes.
+/// To lower eight bytes at once, bit 0x40 is copied to bit 0x20: letters go to lower case, hyphens and digits stay, and no
+/// other byte becomes one of these.
 struct HeaderNameTable: Sendable {
     struct Key: Equatable, Sendable {
         var first: UInt64
@@ -40,7 +40,7 @@ struct HeaderNameTable: Sendable {
     private mutating func insert(_ name: HeaderName, _ text: StaticString) {
         var words = InlineArray<3, UInt64>(repeating: 0)
         for (index, byte) in text.utf8Bytes.enumerated() {
-            words[index >> 3] |= UInt64(byte | 0x20) << UInt64((index & 7) * 8)
+            words[index >> 3] |= UInt64(byte | (byte & 0x40) >> 1) << UInt64((index & 7) * 8)
         }
         let key = Key(first: words[0], second: words[1], third: words[2])
         var slot = key.slot
@@ -65,7 +65,8 @@ struct HeaderNameTable: Sendable {
             var words = InlineArray<3, UInt64>(repeating: 0)
             for offset in 0..<range.count {
                 let shift = UInt64((offset & 7) &* 8)
-                words[offset >> 3] |= UInt64(span[range.start &+ offset] | 0x20) &<< shift
+                let byte = span[range.start &+ offset]
+                words[offset >> 3] |= UInt64(byte | (byte & 0x40) &>> 1) &<< shift
             }
             if let name = self.name(Key(first: words[0], second: words[1], third: words[2])) { return name }
         }
