@@ -8,7 +8,7 @@ import Testing
     }
 
     @Test(
-        "An address parses into name, URI and tag",
+        "T4475-lwsdisp: an address parses into name, URI and tag",
         arguments: [
             ("<sip:a@b>", "", "sip:a@b", nil), ("Bob <sip:a@b>;tag=1", "Bob", "sip:a@b", "1"),
             ("A. Bell  <sip:a@b>", "A. Bell", "sip:a@b", nil), ("caller<sip:a@b>;tag=x", "caller", "sip:a@b", "x"),

@@ -232,7 +232,7 @@ import Testing
     }
 
     @Test(
-        "MSG-15: CSeq is a word of 32 bits and the start line's method",
+        "MSG-15, T4475-mismatch01: CSeq is a word of 32 bits and the start line's method",
         arguments: [
             ("4294967295 INVITE", nil), ("4294967296 INVITE", 400), ("99999999999999999999999 INVITE", 400),
             ("0009\r\n  INVITE", nil), ("-1 INVITE", 400), ("1", 400), ("INVITE", 400), ("1INVITE", 400), ("", 400),

@@ -167,7 +167,7 @@ import Testing
             ) == nil)
     }
 
-    @Test("VAL-01: Max-Forwards 0 is 483, for OPTIONS too")
+    @Test("VAL-01, T4475-zeromf: Max-Forwards 0 is 483, for OPTIONS too")
     func maxForwards() throws {
         #expect(try status(invite(changing: ["Max-Forwards": "0"])) == 483)
         #expect(
