@@ -90,6 +90,7 @@ let package = Package(
             name: "GatehouseServerTests",
             dependencies: [
                 "GatehouseServer", "GatehousePolicy", "GatehouseConfig", "GatehouseTLS", "GatehouseNet", "SIPMessage",
+                "SIPTransaction",
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
             ] + nio,
