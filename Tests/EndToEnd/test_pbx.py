@@ -1,9 +1,8 @@
 """PBX: a core of kind `pbx` sees the edge alone, and so does the outside (docs/conformance.md, section PBX)."""
 
-from harness.case import PBX, EdgeTest, StandardTest, each
+from harness.case import PBX, StandardTest, each
 from harness.dialog import Dialog, establish
 from harness.sip import SDP, NameAddr, URI, token
-from harness.site import Site
 from harness.tag import of
 
 VISIBLE = ("Via", "Contact", "Record-Route", "Route", "Path", "Service-Route", "Warning", "Reason")
@@ -450,82 +449,3 @@ class Mapping(StandardTest):
         self.core.reply(seen, 486)
         self.core.expect("ACK")
         phone.send(phone.ack_failure(invite, phone.expect(486)))
-
-
-class Restart(EdgeTest):
-    """PBX-06, RR-09, REG-06: the edge dies in the middle of a call."""
-
-    @classmethod
-    def make_site(cls):
-        site = Site()
-        for kind in ("pbx", "proxy"):
-            for transport in ("udp", "tcp"):
-                site.add(f"{kind}-{transport}.example", kind, (transport,))
-        return site
-
-    def restart(self, killed):
-        if killed:
-            self.edge.kill()
-        else:
-            self.edge.stop()
-        for core in self.site.cores.values():
-            core.drop_connections()
-        self.edge.start()
-
-    @each("pbx-udp", "pbx-tcp", "proxy-udp", "proxy-tcp")
-    def test_PBX_06_RR_09__the_device_hangs_up_after_a_restart(self):
-        phone = self.phone()
-        call = establish(phone, self.core, f"sips:bob@{self.domain}")
-        self.restart(killed=False)
-        phone.close()
-        again = self.phone()
-        call.caller.peer = again
-        sent, seen, _ = call.hang_up()
-        self.assertEqual(seen.uri, self.core.contact)
-        self.assertEqual((of(seen).id, of(seen)["arrived"]), (of(call.seen).id, "sips"))
-
-    @each("pbx-udp", "pbx-tcp")
-    def test_PBX_06__the_core_hangs_up_after_the_device_registered_again(self):
-        phone = self.phone()
-        contact = f'<{phone.contact}>;reg-id=1;+sip.instance="<urn:uuid:1>"'
-        phone.register(self.core, contact=contact)
-        call = establish(phone, self.core, f"sips:bob@{self.domain}")
-        self.restart(killed=True)
-        phone.close()
-        again = self.phone()
-        again.register(self.core, contact=contact)
-        call.caller.peer = again
-        sent, seen, _ = call.hang_up("callee")
-        self.assertEqual(seen.uri, again.contact)
-
-    @each("pbx-udp", "pbx-tcp")
-    def test_PBX_06__a_call_from_the_core_ends_after_a_restart(self):
-        phone = self.phone()
-        contact = f'<{phone.contact}>;reg-id=1;+sip.instance="<urn:uuid:1>"'
-        seen, _ = phone.register(self.core, contact=contact)
-        call = establish(self.core, phone, seen.contact.spec)
-        self.restart(killed=False)
-        phone.close()
-        again = self.phone()
-        registered, _ = again.register(self.core, contact=contact)
-        self.assertEqual(registered.contact.spec, seen.contact.spec)
-        call.callee.peer = again
-        call.hang_up("caller")
-
-    @each("proxy-udp", "proxy-tcp")
-    def test_REG_06__after_a_restart_an_old_path_is_430(self):
-        phone = self.phone()
-        seen, _ = phone.register(self.core)
-        self.restart(killed=False)
-        sent = self.core.request("MESSAGE", phone.contact, headers=[("Route", seen.values("Path")[0])])
-        answer = self.core.expect(lambda answer: answer.status > 100, call_id=sent.call_id)
-        self.assertEqual(answer.status, 430)
-
-    @each("pbx-udp", "pbx-tcp")
-    def test_PBX_11__after_a_restart_a_device_that_is_not_back_is_480(self):
-        phone = self.phone(scheme="sip")
-        seen, _ = phone.register(self.core)
-        self.restart(killed=False)
-        sent = self.core.request("MESSAGE", seen.contact.spec)
-        answer = self.core.expect(lambda answer: answer.status > 100, call_id=sent.call_id)
-        self.assertEqual(answer.status, 480)
