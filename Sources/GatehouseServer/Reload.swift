@@ -93,7 +93,7 @@ extension Server {
             state.counters = finalCounters
         }
         for listener in opened { self.setEntrance(listener.entrance, tag: listener.listener.tag.number) }
-        for mailbox in self.shared.mailboxes { mailbox.post(.snapshot(snapshot)) }
+        for mailbox in self.shared.mailboxes { mailbox.perform { $0.apply(snapshot) } }
         // What is answered after this line is answered by the new configuration.
         for mailbox in self.shared.mailboxes { _ = try? await mailbox.ask { $0.snapshot.generation } }
         self.shared.bindings.setLimit(configuration.edge.limits.bindings)

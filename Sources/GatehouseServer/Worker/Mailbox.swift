@@ -14,8 +14,6 @@ enum WorkerMessage: Sendable {
     case send([UInt8], flow: UInt64)
     /// A request of the receiver's did not arrive.
     case failed(Branch)
-    /// A configuration to be put in force.
-    case snapshot(Snapshot)
 
     /// How a message reached the edge.
     struct Origin: Sendable {
@@ -62,7 +60,7 @@ final class Mailbox: Sendable {
         return !isFull
     }
 
-    /// Runs something on the worker.
+    /// Runs something on the worker, however full the mailbox is.
     func perform(_ body: @escaping @Sendable (Worker) -> Void) {
         self.eventLoop.execute { body(self.worker.value) }
     }

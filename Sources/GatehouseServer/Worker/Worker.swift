@@ -141,8 +141,6 @@ final class Worker {
             _ = self.flows[flow]?.send(bytes)
         case .failed(let branch):
             self.failTransaction(branch)
-        case .snapshot(let snapshot):
-            self.apply(snapshot)
         }
     }
 
