@@ -1,0 +1,100 @@
+import GatehousePolicy
+import GatehouseTLS
+import NIOCore
+import NIOEmbedded
+import Synchronization
+import Testing
+
+@testable import GatehouseNet
+@testable import GatehouseServer
+
+@Suite("Transactions, lifetime")
+struct TransactionLifetimeTests {
+    /// A server transaction and its branches hold each other until nothing is awaited of either.
+    private struct Held {
+        weak var server: ServerTransaction?
+        weak var client: ClientTransaction?
+    }
+
+    private let fixture: WorkerFixture
+    private let channel: EmbeddedChannel
+
+    /// A device's connection over TCP, to an edge whose core cannot be reached.
+    init() throws {
+        let configuration = WorkerFixture.domain()
+        self.fixture = try WorkerFixture([configuration])
+        let worker = self.fixture.worker
+        _ = worker.start(handshakes: HandshakePool(threads: 1, queueLimit: 1))
+        worker.listeners[1] = Entrance(
+            role: .outside(DomainKey(name: "a.example")), domains: [configuration], previous: nil)
+        self.channel = EmbeddedChannel(loop: self.fixture.loop)
+        self.channel.localAddress = try SocketAddress(ipAddress: "192.0.2.1", port: 5060)
+        self.channel.remoteAddress = try SocketAddress(ipAddress: "192.0.2.7", port: 40_000)
+        try StreamFlow.accept(self.channel, in: try #require(worker.context), listener: ListenerTag(1))
+        try self.channel.connect(to: SocketAddress(ipAddress: "192.0.2.7", port: 40_000)).wait()
+        self.fixture.loop.run()
+    }
+
+    private func send(_ method: String, toTag: String = "", rows: [String] = []) throws {
+        let lines =
+            [
+                "\(method) sip:bob@a.example SIP/2.0", "Via: SIP/2.0/TCP 192.0.2.7;branch=z9hG4bK1", "Max-Forwards: 70",
+                "From: <sip:alice@a.example>;tag=1", "To: <sip:bob@a.example>\(toTag)", "Call-ID: 1",
+                "CSeq: 1 \(method)", "Content-Length: 0",
+            ] + rows + ["", ""]
+        try self.channel.writeInbound(ByteBuffer(string: lines.joined(separator: "\r\n")))
+    }
+
+    private func answers() throws -> String {
+        var text = ""
+        while let buffer = try self.channel.readOutbound(as: ByteBuffer.self) { text += String(buffer: buffer) }
+        return text
+    }
+
+    private func held() throws -> Held {
+        let server = try #require(self.fixture.worker.serverTransactions.values.first)
+        return Held(server: server, client: server.branches.first)
+    }
+
+    @Test("a request that is answered leaves nothing in memory")
+    func nonInvite() throws {
+        try self.send("MESSAGE")
+        let held = try self.held()
+        #expect(held.client != nil)
+        self.fixture.loop.run()
+        #expect(try self.answers().hasPrefix("SIP/2.0 500 "))
+        #expect(self.fixture.worker.serverTransactions.isEmpty && self.fixture.worker.clientTransactions.isEmpty)
+        #expect(held.server == nil && held.client == nil)
+        #expect(self.fixture.worker.shared.transactions.load(ordering: .relaxed) == 0)
+        #expect(self.fixture.worker.shared.unanswered.load(ordering: .relaxed) == 0)
+    }
+
+    @Test("an INVITE stays until its ACK, and then leaves nothing in memory, nor a call")
+    func invite() throws {
+        try self.send("INVITE", rows: ["Contact: <sip:alice@192.0.2.7>"])
+        let held = try self.held()
+        #expect(held.client != nil)
+        #expect(self.fixture.worker.shared.calls.count == 1)
+        self.fixture.loop.run()
+        let answers = try self.answers()
+        #expect(answers.hasPrefix("SIP/2.0 100 ") && answers.contains("SIP/2.0 500 "))
+        #expect(held.server != nil)
+        #expect(self.fixture.worker.shared.calls.count == 0)
+        let tag = try #require(
+            answers.split(separator: "\r\n").last { $0.hasPrefix("To:") }?.split(separator: ";").last)
+        try self.send("ACK", toTag: ";\(tag)")
+        self.fixture.loop.run()
+        #expect(self.fixture.worker.serverTransactions.isEmpty && self.fixture.worker.clientTransactions.isEmpty)
+        #expect(held.server == nil && held.client == nil)
+    }
+
+    @Test("a worker that stops lets go of what is under way")
+    func stop() throws {
+        try self.send("INVITE", rows: ["Contact: <sip:alice@192.0.2.7>"])
+        let held = try self.held()
+        #expect(held.client != nil)
+        self.fixture.worker.stop()
+        self.fixture.loop.run()
+        #expect(held.server == nil && held.client == nil)
+    }
+}
