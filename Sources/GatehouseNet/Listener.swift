@@ -23,7 +23,7 @@ public final class Listener: Sendable {
     /// The address bound to, with the real port where 0 was asked for.
     public let local: Endpoint
     public let tag: ListenerTag
-    private let channel: any Channel
+    let channel: any Channel
     private let end: ListenerEnd
 
     private init(local: Endpoint, tag: ListenerTag, channel: any Channel, end: ListenerEnd) {
@@ -101,10 +101,14 @@ final class ListenerEnd: Sendable {
     let isWanted = Atomic(false)
 }
 
-/// Sees to it that the operator hears of a pause once. NIO's own handler behind it does the pausing.
+/// Pauses where accepting fails for want of descriptors or memory, and sees to it that the operator hears of it once.
+///
+/// NIO's own handler for this delays the next read, but here NIO goes on with the one that failed, as fast as it can.
 final class AcceptWatch: ChannelInboundHandler {
     typealias InboundIn = any Channel
     typealias InboundOut = any Channel
+
+    private static let pause = TimeAmount.seconds(1)
 
     private let end: ListenerEnd
     private let onEvent: @Sendable (Listener.Event) -> Void
@@ -149,6 +153,13 @@ final class AcceptWatch: ChannelInboundHandler {
             self.isPaused = true
             self.onEvent(.paused(errno: error.errnoCode))
         }
-        context.fireErrorCaught(error)
+        self.setReading(false, context.channel)
+        let channel = context.channel
+        context.eventLoop.assumeIsolated().scheduleTask(in: AcceptWatch.pause) { self.setReading(true, channel) }
+    }
+
+    private func setReading(_ isReading: Bool, _ channel: any Channel) {
+        // It fails on a closed channel alone, and that is fine.
+        try? channel.syncOptions?.setOption(.autoRead, value: isReading)
     }
 }

@@ -1,13 +1,14 @@
 import Glibc
 import NIOCore
 import NIOEmbedded
+import SIPMessage
 import Synchronization
 import Testing
 
 @testable import GatehouseNet
 
 @Suite struct AcceptWatchTests {
-    /// The accepting end, with NIO's own back-off behind ours as in a real listener.
+    /// The accepting end, of a listener.
     final class Fixture: Sendable {
         let events = Mutex<[Listener.Event]>([])
         let end = ListenerEnd()
@@ -15,9 +16,7 @@ import Testing
         func channel() throws -> EmbeddedChannel {
             let channel = EmbeddedChannel(loop: EmbeddedEventLoop())
             let watch = AcceptWatch(end: self.end) { event in self.events.withLock { $0.append(event) } }
-            try channel.pipeline.syncOperations.addHandlers([
-                watch, AcceptBackoffHandler(shouldForwardIOErrorCaught: false),
-            ])
+            try channel.pipeline.syncOperations.addHandler(watch)
             try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
             return channel
         }
@@ -51,5 +50,28 @@ import Testing
         it.end.isWanted.store(isWanted, ordering: .relaxed)
         _ = try? channel.finish()
         #expect(it.events.withLock { $0 } == (isWanted ? [] : [.failed(errno: 0)]))
+    }
+
+    @Test("what comes while accepting pauses waits, and is accepted afterwards", .timeLimit(.minutes(1)))
+    func pauses() async throws {
+        let worker = try await TestWorker()
+        let (events, continuation) = AsyncStream.makeStream(of: Listener.Event.self)
+        let listener = try await Listener.open(
+            Endpoint(address: IPAddress("127.0.0.1")!, port: 0), tag: ListenerTag(1), group: worker.group,
+            workers: [worker.flows], onEvent: { continuation.yield($0) })
+        let channel = listener.channel
+        try await worker.run { _, _ in
+            channel.pipeline.fireErrorCaught(IOError(errnoCode: EMFILE, reason: "accept"))
+        }
+        let start = NIODeadline.now()
+        let peer = try TestPeer(to: listener.local)
+        #expect(await worker.next() == .opened)
+        #expect(NIODeadline.now() - start > .milliseconds(900))
+        var iterator = events.makeAsyncIterator()
+        #expect(await iterator.next() == .paused(errno: EMFILE))
+        #expect(await iterator.next() == .resumed)
+        withExtendedLifetime(peer) {}
+        await listener.close()
+        try await worker.stop()
     }
 }
