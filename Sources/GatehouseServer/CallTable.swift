@@ -7,7 +7,8 @@ import Synchronization
 /// a BYE, or after `lifetime` without either (a phone that lost its network says no BYE).
 final class CallTable: Sendable {
     private struct Call {
-        var domain: DomainKey
+        /// Its domain's; the domain may be gone when the call ends.
+        var counter: CallCounter
         var deadline: UInt64
     }
 
@@ -30,27 +31,27 @@ final class CallTable: Sendable {
     private func box(_ call: UInt64) -> ShardBox { self.shards[Int(truncatingIfNeeded: call & 31)] }
 
     /// Counts a new call into `counter`; false where the domain has `limit` of them. The same call again changes nothing.
-    func begin(_ call: UInt64, domain: DomainKey, counter: CallCounter, limit: Int?, now: UInt64) -> Bool {
+    func begin(_ call: UInt64, counter: CallCounter, limit: Int?, now: UInt64) -> Bool {
         self.box(call).shard.withLock { shard in
             if shard.calls[call] != nil { return true }
             guard counter.count.load(ordering: .relaxed) < limit ?? .max else { return false }
             counter.count.wrappingAdd(1, ordering: .relaxed)
             self.total.wrappingAdd(1, ordering: .relaxed)
-            shard.calls[call] = Call(domain: domain, deadline: now &+ Self.lifetime)
+            shard.calls[call] = Call(counter: counter, deadline: now &+ Self.lifetime)
             return true
         }
     }
 
     /// Ends a call; nothing happens where it is not known.
-    func end(_ call: UInt64, counter: (DomainKey) -> CallCounter?) {
-        let domain = self.box(call).shard.withLock { shard in shard.calls.removeValue(forKey: call)?.domain }
-        guard let domain else { return }
+    func end(_ call: UInt64) {
+        let ended = self.box(call).shard.withLock { shard in shard.calls.removeValue(forKey: call) }
+        guard let ended else { return }
         self.total.wrappingSubtract(1, ordering: .relaxed)
-        counter(domain)?.count.wrappingSubtract(1, ordering: .relaxed)
+        ended.counter.count.wrappingSubtract(1, ordering: .relaxed)
     }
 
     /// Ends the calls whose lifetime is over.
-    func removeExpired(now: UInt64, counter: (DomainKey) -> CallCounter?) {
+    func removeExpired(now: UInt64) {
         for box in self.shards {
             let expired = box.shard.withLock { shard in
                 let expired = shard.calls.filter { $0.value.deadline <= now }
@@ -59,7 +60,7 @@ final class CallTable: Sendable {
             }
             for call in expired.values {
                 self.total.wrappingSubtract(1, ordering: .relaxed)
-                counter(call.domain)?.count.wrappingSubtract(1, ordering: .relaxed)
+                call.counter.count.wrappingSubtract(1, ordering: .relaxed)
             }
         }
     }

@@ -1,11 +1,8 @@
 import Dispatch
-import GatehousePolicy
 import Synchronization
 import Testing
 
 @testable import GatehouseServer
-
-private let domain = DomainKey(name: "a.example")
 
 @Suite("CallTable")
 struct CallTableTests {
@@ -15,11 +12,11 @@ struct CallTableTests {
     private var count: Int { self.counter.count.load(ordering: .relaxed) }
 
     private func begin(_ call: UInt64, limit: Int? = nil, now: UInt64 = 0) -> Bool {
-        self.table.begin(call, domain: domain, counter: self.counter, limit: limit, now: now)
+        self.table.begin(call, counter: self.counter, limit: limit, now: now)
     }
 
     private func end(_ call: UInt64) {
-        self.table.end(call) { $0 == domain ? self.counter : nil }
+        self.table.end(call)
     }
 
     @Test("a domain has no more calls than its limit, until one ends")
@@ -50,20 +47,25 @@ struct CallTableTests {
     func lifetime() {
         #expect(self.begin(1, now: 0))
         #expect(self.begin(2, now: 10))
-        self.table.removeExpired(now: CallTable.lifetime - 1) { _ in self.counter }
+        self.table.removeExpired(now: CallTable.lifetime - 1)
         #expect(self.count == 2)
-        self.table.removeExpired(now: CallTable.lifetime) { _ in self.counter }
+        self.table.removeExpired(now: CallTable.lifetime)
         #expect(self.count == 1)
         #expect(self.table.count == 1)
-        self.table.removeExpired(now: .max) { _ in self.counter }
+        self.table.removeExpired(now: .max)
         #expect(self.table.count == 0)
     }
 
-    @Test("a call of a domain that is gone leaves the table all the same")
-    func removedDomain() {
+    @Test("a call is taken from the counter that it was counted in, though its domain has another by now")
+    func replacedCounter() {
+        let other = CallCounter()
         #expect(self.begin(1))
-        self.table.end(1) { _ in nil }
-        #expect(self.table.count == 0)
+        #expect(self.table.begin(2, counter: other, limit: nil, now: 0))
+        self.end(1)
+        #expect(self.count == 0)
+        #expect(other.count.load(ordering: .relaxed) == 1)
+        self.table.removeExpired(now: .max)
+        #expect(other.count.load(ordering: .relaxed) == 0)
     }
 
     @Test("threads together get no more calls than the limit, but for those that look at the same time")

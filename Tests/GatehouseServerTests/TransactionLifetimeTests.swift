@@ -97,4 +97,20 @@ struct TransactionLifetimeTests {
         self.fixture.loop.run()
         #expect(held.server == nil && held.client == nil)
     }
+
+    @Test("a connection is taken from the counters that it was counted in, though its domain has others by now")
+    func counters() throws {
+        let worker = self.fixture.worker
+        let before = try self.fixture.domain().counters
+        #expect(before.connections.load(ordering: .relaxed) == 1)
+        worker.apply(
+            try WorkerFixture.snapshot([WorkerFixture.domain()], generation: 2, metrics: worker.shared.metrics))
+        try self.send("OPTIONS")
+        let after = try self.fixture.domain().counters
+        worker.flows.values.first?.close(.peerClosed)
+        self.fixture.loop.run()
+        #expect(worker.flows.isEmpty)
+        #expect(before.connections.load(ordering: .relaxed) == 0 && before.sources.count == 0)
+        #expect(after.connections.load(ordering: .relaxed) == 0)
+    }
 }

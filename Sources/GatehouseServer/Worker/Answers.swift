@@ -194,7 +194,7 @@ extension Worker {
         let call = self.callName(message, callID)
         guard
             self.shared.calls.begin(
-                call, domain: domain.key, counter: domain.counters.calls, limit: domain.limits.calls, now: now)
+                call, counter: domain.counters.calls, limit: domain.limits.calls, now: now)
         else {
             self.metrics.limitHit(domain.metrics, .calls)
             throw Refusal(503, .callLimit, retryAfter: 10)
@@ -219,7 +219,7 @@ extension Worker {
     }
 
     private func endCall(_ call: UInt64) {
-        self.shared.calls.end(call) { self.snapshot.domain($0)?.counters.calls }
+        self.shared.calls.end(call)
     }
 
     private func callName(_ message: Message, _ callID: ByteRange) -> UInt64 {

@@ -26,6 +26,8 @@ final class FlowState {
     private(set) var domain: DomainRuntime?
     private var generation: Int
     let source: Source?
+    /// What the connection is counted in: a domain that a reload takes away and another gives back counts anew.
+    let counters: DomainCounters?
     /// The parameters of the session tag that describe this connection.
     let facts: [UInt8]
     /// The contacts that were registered over this flow.
@@ -56,6 +58,7 @@ final class FlowState {
         self.domain = domain
         self.generation = generation
         self.source = source
+        self.counters = domain?.counters
         self.facts = facts
     }
 

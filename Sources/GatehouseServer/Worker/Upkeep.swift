@@ -37,8 +37,7 @@ final class Upkeep: TimerTarget {
             let now = self.worker.now
             let shared = self.worker.shared
             _ = shared.bindings.removeExpired(now: now)
-            let snapshot = self.worker.snapshot
-            shared.calls.removeExpired(now: now) { snapshot.domain($0)?.counters.calls }
+            shared.calls.removeExpired(now: now)
             self.trim()
         }
         self.worker.startTimer(Self.interval, self, kind: 0)

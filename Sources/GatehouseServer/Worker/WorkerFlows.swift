@@ -167,8 +167,8 @@ extension Worker: StreamFlowOwner {
         case .outside:
             guard let domain = state.domain else { break }
             self.shared.connections.wrappingSubtract(1, ordering: .relaxed)
-            domain.counters.connections.wrappingSubtract(1, ordering: .relaxed)
-            domain.counters.sources.leave(flow.remote.address, domain: domain.key.bits)
+            state.counters?.connections.wrappingSubtract(1, ordering: .relaxed)
+            state.counters?.sources.leave(flow.remote.address, domain: domain.key.bits)
             self.metrics.connectionClosed(domain.metrics, flow.transport, ConnectionEnd(reason))
             if case .writeQueueFull = reason { self.metrics.limitHit(domain.metrics, .writeQueue) }
         }
