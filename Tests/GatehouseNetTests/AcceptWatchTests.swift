@@ -60,10 +60,10 @@ import Testing
             Endpoint(address: IPAddress("127.0.0.1")!, port: 0), tag: ListenerTag(1), group: worker.group,
             workers: [worker.flows], onEvent: { continuation.yield($0) })
         let channel = listener.channel
-        try await worker.run { _, _ in
-            channel.pipeline.fireErrorCaught(IOError(errnoCode: EMFILE, reason: "accept"))
+        let start = try await worker.run { _, _ in
+            defer { channel.pipeline.fireErrorCaught(IOError(errnoCode: EMFILE, reason: "accept")) }
+            return NIODeadline.now()
         }
-        let start = NIODeadline.now()
         let peer = try TestPeer(to: listener.local)
         #expect(await worker.next() == .opened)
         #expect(NIODeadline.now() - start > .milliseconds(900))
