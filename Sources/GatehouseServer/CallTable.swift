@@ -1,4 +1,3 @@
-internal import GatehousePolicy
 import Synchronization
 
 /// The calls of all domains that are set up or being set up: what `limits.calls` bounds and draining waits for.
