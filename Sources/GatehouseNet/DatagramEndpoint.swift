@@ -25,7 +25,7 @@ public protocol DatagramOwner: AnyObject {
 public struct DatagramCounters: Sendable, Equatable {
     public var received: UInt64 = 0
     public var sent: UInt64 = 0
-    /// Datagrams that found the send queue full.
+    /// Datagrams that found the send queue or the interface's queue full.
     public var droppedQueueFull: UInt64 = 0
     /// Datagrams that could not be sent or, by ICMP, did not arrive.
     public var failed: UInt64 = 0
@@ -241,8 +241,12 @@ extension DatagramEndpoint: TimerTarget {
             switch errno {
             case EINTR:
                 continue
-            case EAGAIN, ENOBUFS:
+            case EAGAIN:
                 self.awaitRoom()
+            case ENOBUFS, ENOMEM:
+                // The interface's queue is full: the network's way to lose a datagram, which SIP sends again.
+                self.counters.droppedQueueFull &+= 1
+                self.queue.removeFirst(1)
             case let error:
                 // The error of an earlier datagram is reported to the next call, once; it says nothing about this one.
                 if self.readErrors() && retries < 64 {

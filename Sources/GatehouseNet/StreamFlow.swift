@@ -75,6 +75,8 @@ public final class StreamFlow {
     var owedPongs = 0
     var isDirty = false
     var isBlocked = false
+    /// Whether nothing can be written any more.
+    var isBroken = false
 
     // Input.
     var isReadPaused = false
@@ -219,6 +221,7 @@ public final class StreamFlow {
         let before = self.state
         self.stopTimers()
         self.descriptor = -1
+        self.isBroken = true
         self.firstQueued = nil
         self.moreQueued.removeAll()
         if before == .handshaking && self.closeReason == nil {

@@ -87,6 +87,7 @@ extension StreamFlow: TimerTarget {
             if self.closeReason == nil { self.closeReason = .writeTimeout }
             self.markDirty()
         case .ping:
+            guard self.isUsable else { break }
             self.enqueue([0x0D, 0x0A, 0x0D, 0x0A])
             self.awaitsPong = true
             self.pingTimer = self.flows.wheel.start(

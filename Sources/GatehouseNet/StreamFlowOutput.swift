@@ -48,12 +48,12 @@ extension StreamFlow {
         guard let engine = self.engine else {
             self.drainQueue { bytes in
                 self.transmit(bytes)
-                return !self.isBlocked
+                return self.canTransmit
             }
             return
         }
         self.transmitOutput(of: engine)  // what the record layer itself had to say
-        guard !self.isBlocked else { return }
+        guard self.canTransmit else { return }
         // The engine encrypts into the loop's buffer, so that it needs none of its own.
         let flows = self.flows
         engine.exchangeOutput(with: &flows.outputBuffer)
@@ -69,66 +69,74 @@ extension StreamFlow {
                 self.transmitOutputBuffer()
                 engine.exchangeOutput(with: &flows.outputBuffer)
             }
-            return !self.isBlocked
+            return self.canTransmit
         }
         engine.exchangeOutput(with: &flows.outputBuffer)
         self.transmitOutputBuffer()
     }
+
+    private var canTransmit: Bool { !self.isBlocked && !self.isBroken }
 
     private func transmitOutputBuffer() {
         self.flows.outputBuffer.withUnsafeReadableBytes { self.transmit($0) }
         self.flows.outputBuffer.clear()
     }
 
-    /// Calls `body` with the queue's bytes in as few pieces as may be, until it is empty or `body` says no.
+    /// Calls `body` with the queue's bytes in as few pieces as may be, until it is empty or `body` says no. What is left
+    /// then stays queued if the flow is blocked, and goes if it is broken.
     private func drainQueue(_ body: (UnsafeRawBufferPointer) -> Bool) {
+        self.queuePongs()
+        guard let first = self.firstQueued else { return }
+        // Out of the flow's hands while `body` runs, which may find the connection broken and empty the queue.
+        let more = self.moreQueued
+        self.firstQueued = nil
+        self.moreQueued = []
+        self.queuedInBytes = 0
+        guard !more.isEmpty else {
+            _ = first.withUnsafeBytes(body)
+            return
+        }
+        let scratch = self.flows.scratch
+        var next = first
+        var taken = 0  // of `more`; `next` comes before those that are left
+        var hasNext = true
+        var goesOn = true
+        func advance() {
+            hasNext = taken < more.count
+            guard hasNext else { return }
+            next = more[taken]
+            taken += 1
+        }
+        while goesOn && hasNext {
+            guard next.count <= scratch.count else {
+                goesOn = next.withUnsafeBytes(body)
+                advance()
+                continue
+            }
+            var filled = 0
+            while hasNext && filled + next.count <= scratch.count {
+                next.withUnsafeBytes { bytes in
+                    UnsafeMutableRawBufferPointer(rebasing: scratch[filled...]).copyMemory(from: bytes)
+                }
+                filled += next.count
+                advance()
+            }
+            goesOn = body(UnsafeRawBufferPointer(rebasing: scratch[..<filled]))
+        }
+        guard hasNext && self.isBlocked else { return }
+        self.firstQueued = next
+        self.moreQueued = ContiguousArray(more[taken...])
+        self.queuedInBytes = self.moreQueued.reduce(next.count) { $0 + $1.count }
+    }
+
+    private func queuePongs() {
         while self.owedPongs > 0 {
             self.owedPongs -= 1
-            self.queuedInBytes += StreamFlow.crlf.count
             if self.firstQueued == nil {
                 self.firstQueued = StreamFlow.crlf
             } else {
                 self.moreQueued.append(StreamFlow.crlf)
             }
-        }
-        guard let first = self.firstQueued else { return }
-        if self.moreQueued.isEmpty {
-            self.firstQueued = nil
-            self.queuedInBytes = 0
-            _ = first.withUnsafeBytes(body)
-            return
-        }
-        let scratch = self.flows.scratch
-        var taken = -1  // -1 is the first
-        var goesOn = true
-        while goesOn && taken < self.moreQueued.count {
-            var filled = 0
-            while taken < self.moreQueued.count {
-                let next = taken < 0 ? first : self.moreQueued[taken]
-                guard filled + next.count <= scratch.count else { break }
-                next.withUnsafeBytes { bytes in
-                    UnsafeMutableRawBufferPointer(rebasing: scratch[filled...]).copyMemory(from: bytes)
-                }
-                filled += next.count
-                taken += 1
-            }
-            if filled == 0 {
-                // Larger than the scratch buffer.
-                let next = taken < 0 ? first : self.moreQueued[taken]
-                filled = next.count
-                taken += 1
-                goesOn = next.withUnsafeBytes(body)
-            } else {
-                goesOn = body(UnsafeRawBufferPointer(rebasing: scratch[..<filled]))
-            }
-            self.queuedInBytes -= filled
-        }
-        if taken == self.moreQueued.count {
-            self.firstQueued = nil
-            self.moreQueued.removeAll()
-        } else {
-            self.firstQueued = self.moreQueued[taken]
-            self.moreQueued.removeFirst(taken + 1)
         }
     }
 
@@ -139,7 +147,7 @@ extension StreamFlow {
 
     /// Writes to the socket; what the kernel does not take at once goes to NIO, and the flow is blocked until it is gone.
     private func transmit(_ bytes: UnsafeRawBufferPointer) {
-        guard let context = self.context, !bytes.isEmpty else { return }
+        guard let context = self.context, !self.isBroken, !bytes.isEmpty else { return }
         var sent = 0
         if self.descriptor >= 0 && !self.isBlocked {
             repeat {
@@ -171,6 +179,7 @@ extension StreamFlow {
 
     private func writeFailed(_ errno: Int32) {
         self.systemError = errno
+        self.isBroken = true
         self.firstQueued = nil
         self.moreQueued.removeAll()
         self.queuedInBytes = 0
@@ -215,7 +224,7 @@ extension StreamFlow {
             self.reportEnd(reason)
         }
         switch reason {
-        case .writeQueueFull, .writeTimeout, .peerReset, .system, .shutdown:
+        case .writeQueueFull, .writeTimeout, .peerReset, .system:
             self.disconnect()
         case _ where self.hasReceivedFIN && !self.isBlocked:
             self.disconnect()
@@ -245,6 +254,7 @@ extension StreamFlow {
         self.stopTimers()
         self.state = .closed
         self.descriptor = -1
+        self.isBroken = true
         self.context?.close(promise: nil)
     }
 }

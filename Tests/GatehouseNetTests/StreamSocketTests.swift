@@ -80,6 +80,24 @@ import Testing
     }
 
     @Test(
+        "a write that finds the connection reset ends the flow, whatever is queued behind it", arguments: [1, 2, 5, 40])
+    func resetWhileSending(count: Int) async throws {
+        let worker = try await TestWorker()
+        let listener = try await worker.listen()
+        let peer = try TestPeer(to: listener.local)
+        #expect(await worker.next() == .opened)
+        try await worker.run { _, owner in
+            // The loop hears of the reset only after this tick's writes.
+            peer.sendRST()
+            for _ in 0..<count { owner.flows[0].send([UInt8](repeating: 1, count: 5000)) }
+        }
+        #expect(await worker.next() == .closed(.peerReset))
+        try await worker.run { _, owner in #expect(owner.flows[0].queuedInBytes == 0) }
+        await listener.close()
+        try await worker.stop()
+    }
+
+    @Test(
         "SEC-08: all that is queued for a slow reader arrives in order once it reads; meanwhile nothing is read from it"
     )
     func slowReader() async throws {
