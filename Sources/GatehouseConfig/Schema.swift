@@ -135,7 +135,7 @@ enum Schema {
 
     private static let edgeLimits = Section<EdgeLimits>([
         .value(
-            "transactions", .count(1...10_000_000), into: \.transactions, default: "`200000`",
+            "transactions", .count(1...10_000_000), into: \.transactions, default: "`1000000`",
             "Transactions alive at a time, over all workers; past it new requests get 503"),
         .value(
             "bindings", .count(1...100_000_000), into: \.bindings, default: "`1000000`",

@@ -98,7 +98,7 @@ public struct TimerSettings: Sendable, Equatable {
 /// `edge.limits`: bounds on what the process as a whole holds.
 public struct EdgeLimits: Sendable, Equatable {
     /// Transactions alive at a time, over all workers; past it new requests get 503.
-    public var transactions = 200_000
+    public var transactions = 1_000_000
     /// Bindings held for all domains.
     public var bindings = 1_000_000
     /// Bytes queued to one slow reader; past it the connection is closed.

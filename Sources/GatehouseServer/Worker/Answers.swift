@@ -191,7 +191,7 @@ extension Worker {
             self.metrics.limitHit(domain.metrics, .callsPerSecond)
             throw Refusal(503, .callRate, retryAfter: 1)
         }
-        let call = self.callName(message, callID)
+        let call = self.callName(message, callID, domain)
         guard
             self.shared.calls.begin(
                 call, counter: domain.counters.calls, limit: domain.limits.calls, now: now)
@@ -209,7 +209,7 @@ extension Worker {
         self.shared.unanswered.wrappingSubtract(1, ordering: .relaxed)
         if let call = transaction.call, status >= 300 { self.endCall(call) }
         if transaction.request.method == .bye, let callID = transaction.request.callID {
-            self.endCall(self.callName(transaction.request, callID))
+            self.endCall(self.callName(transaction.request, callID, transaction.passage.domain))
         }
         guard let state = transaction.flowState else { return }
         state.unanswered -= 1
@@ -222,10 +222,16 @@ extension Worker {
         self.shared.calls.end(call)
     }
 
-    private func callName(_ message: Message, _ callID: ByteRange) -> UInt64 {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for byte in message.bytes[callID.range] { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
-        return hash
+    /// A call's name in the table: its domain and Call-ID under the process's hash seed, so that nobody can aim at another
+    /// call's.
+    private func callName(_ message: Message, _ callID: ByteRange, _ domain: DomainRuntime) -> UInt64 {
+        var hasher = Hasher()
+        hasher.combine(domain.key)
+        message.bytes.withUnsafeBytes { bytes in
+            guard callID.end <= bytes.count else { return }
+            hasher.combine(bytes: UnsafeRawBufferPointer(rebasing: bytes[callID.range]))
+        }
+        return UInt64(bitPattern: Int64(hasher.finalize()))
     }
 }
 

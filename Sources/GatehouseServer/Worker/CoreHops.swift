@@ -102,7 +102,7 @@ extension Worker {
 
     /// Our connection to a core server over TCP, opened where there is none; requests queued on it leave when it is open.
     func coreConnection(to endpoint: Endpoint) -> StreamFlow? {
-        if let flow = self.coreConnections[endpoint] { return flow }
+        if let flow = self.coreConnections[endpoint], flow.isUsable { return flow }
         guard let context = self.context else { return nil }
         let flow = Connector.connect(to: endpoint, tls: nil, in: context)
         flow.userData = FlowState(

@@ -83,15 +83,24 @@ final class HealthCheck {
     private var sentAt: UInt64 = 0
     private var pending: ClientTransaction?
     private var machine: HealthMachine
+    /// What the machine was made with.
+    private var settings: DomainCoreSettings.Health
 
     init(_ worker: Worker, _ target: TargetRuntime, _ health: DomainCoreSettings.Health) {
         self.worker = worker
         self.target = target
         self.machine = HealthMachine(health)
+        self.settings = health
     }
 
     func tick(_ health: DomainCoreSettings.Health, now: UInt64) {
         guard let interval = health.interval else { return }
+        if self.settings != health {
+            // A reload: the new thresholds count from now on, and the target as up until they say otherwise.
+            self.settings = health
+            self.machine = HealthMachine(health)
+            self.target.setHealthy(true)
+        }
         if self.pending != nil {
             if now &- self.sentAt >= nanoseconds(health.timeout) {
                 self.pending?.finish()
