@@ -23,6 +23,7 @@ final class Upkeep: TimerTarget {
     private var ticks: UInt64 = 0
     private var checks: [TargetRuntime.Key: HealthCheck] = [:]
     private var mostConnections = 0
+    private var mostTransactions = 0
 
     init(_ worker: Worker) {
         self.worker = worker
@@ -43,14 +44,19 @@ final class Upkeep: TimerTarget {
         self.worker.startTimer(Self.interval, self, kind: 0)
     }
 
-    /// glibc keeps freed memory; after many connections have gone it gives it back when told to.
+    /// glibc keeps freed memory; after many connections or transactions have gone it gives it back when told to.
     private func trim() {
         let connections = self.worker.shared.connections.load(ordering: .relaxed)
+        let transactions = self.worker.shared.transactions.load(ordering: .relaxed)
         self.mostConnections = max(self.mostConnections, connections)
-        if self.mostConnections > 1000, connections < self.mostConnections / 2 {
-            csocket_trim_heap()
-            self.mostConnections = connections
-        }
+        self.mostTransactions = max(self.mostTransactions, transactions)
+        let hasFewer =
+            (self.mostConnections > 1000 && connections < self.mostConnections / 2)
+            || (self.mostTransactions > 10_000 && transactions < self.mostTransactions / 2)
+        guard hasFewer else { return }
+        csocket_trim_heap()
+        self.mostConnections = connections
+        self.mostTransactions = transactions
     }
 
     /// Pings each target whose time has come; targets that several domains share are pinged once, by the strictest setting.
