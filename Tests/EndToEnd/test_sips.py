@@ -146,6 +146,18 @@ class Boundaries(EdgeTest):
         self.assertIsNone(tag.get("tls"))
         self.assertIsNone(tag.get("cipher"))
 
+    def test_SIPS_19__a_sips_dialog_does_not_go_on_over_plain_tcp(self):
+        self.domain = "plain.example"
+        core, phone = self.core, self.phone()
+        phone.request("INVITE", f"sips:bob@{self.domain}")
+        core.reply(core.expect("INVITE"), 200)
+        target = phone.expect(200).values("Contact")[0].strip("<>")
+        self.assertTrue(target.startswith("sips:"))
+        plain = self.phone(user="mallory", tls=False, scheme="sip")
+        self.refused(plain, plain.build("BYE", target.replace("sips:", "sip:", 1), contact=None), 403)
+        phone.send(phone.build("BYE", target, contact=None))
+        core.reply(core.expect("BYE"), 200)
+
 
 class Versions(EdgeTest):
     domain = "a.example"

@@ -126,7 +126,6 @@ struct RequestEditTests {
             .prack, .other,
         ]
         #expect(all.filter(\.isRecordRouted) == [.invite, .subscribe, .notify, .refer, .update, .other])
-        #expect(all.filter(\.beginsDialog) == [.invite, .subscribe, .refer])
     }
 
     @Test(

@@ -92,9 +92,14 @@ extension Worker {
 
     /// A registrar's 2xx makes, refreshes and ends the bindings (REG-15).
     func registered(_ transaction: ServerTransaction, _ response: Message) {
-        guard let registration = transaction.passage.registration, let flow = transaction.passage.flow,
-            let state = self.flows[flow.number]?.userData as? FlowState
-        else { return }
+        guard let flow = transaction.passage.flow, let state = self.flows[flow.number]?.userData as? FlowState else {
+            return
+        }
+        guard let registration = transaction.passage.registration else {
+            // A `proxy` core keeps the bindings itself; what they need here is the connection (CONN-01).
+            self.flows[flow.number]?.isRegistered = response.first(.contact) != nil
+            return
+        }
         if registration.isWildcard {
             // Of this address of record alone: a phone may register several over one connection.
             for registered in state.registered {

@@ -213,18 +213,10 @@ extension Method {
         case .ack, .bye, .cancel, .register, .options, .publish, .info, .message, .prack: false
         }
     }
-
-    /// Whether the request may open a dialog when it has no To tag.
-    var beginsDialog: Bool {
-        switch self {
-        case .invite, .subscribe, .refer: true
-        default: false
-        }
-    }
 }
 
 extension Message {
-    /// `Privacy: id`, or a stronger word, asks that the asserted identity stay inside (RFC 3325 §7).
+    /// `Privacy: id` asks that the asserted identity stay inside (RFC 3325 §7).
     var asksForPrivacy: Bool {
         guard self.first(.privacy) != nil else { return false }
         return self.values(of: .privacy).contains { value in
