@@ -8,7 +8,7 @@ for group in "$@"; do
         build) packages+=(git pkg-config libssl-dev libc-ares-dev libyaml-dev) ;;
         certs) packages+=(openssl) ;;
         # The peers of the end-to-end suite, and what it is written in.
-        test) packages+=(python3 openssl sip-tester baresip-core kamailio kamailio-tls-modules dnsmasq-base) ;;
+        test) packages+=(python3 openssl sip-tester baresip-core kamailio kamailio-tls-modules dnsmasq-base nsd) ;;
         *) echo "install.sh: no group $group" >&2; exit 64 ;;
     esac
 done
@@ -38,17 +38,19 @@ if [ "$(id -u)" != 0 ]; then
 fi
 root() { ${as_root[@]+"${as_root[@]}"} env DEBIAN_FRONTEND=noninteractive "$@"; }
 
-# Debian starts a server when it installs it. The tests start their own Kamailio, so the system's stays down: its unit is
-# masked until the package is in place, and disabled afterwards.
-kept_down=""
-case " ${missing[*]} " in
-    *" kamailio "*) [ -d /run/systemd/system ] && kept_down=kamailio.service ;;
-esac
-[ -z "$kept_down" ] || root systemctl mask --runtime --quiet "$kept_down"
+# Debian starts a server when it installs it. The tests start their own Kamailio and NSD, so the system's stay down: their
+# units are masked until the packages are in place, and disabled afterwards.
+kept_down=()
+if [ -d /run/systemd/system ]; then
+    for package in "${missing[@]}"; do
+        case $package in kamailio | nsd) kept_down+=("$package.service") ;; esac
+    done
+fi
+[ ${#kept_down[@]} -eq 0 ] || root systemctl mask --runtime --quiet "${kept_down[@]}"
 release() {
-    [ -z "$kept_down" ] || {
-        root systemctl --quiet disable "$kept_down" || true
-        root systemctl --quiet unmask --runtime "$kept_down" || true
+    [ ${#kept_down[@]} -eq 0 ] || {
+        root systemctl --quiet disable "${kept_down[@]}" || true
+        root systemctl --quiet unmask --runtime "${kept_down[@]}" || true
     }
 }
 trap release EXIT

@@ -1,14 +1,18 @@
 """The harness against itself: phone and core without an edge between them."""
 
+import socket
 import ssl
+import struct
 import threading
 import unittest
 
-from harness import addresses, pki, streams, yaml
+from harness import addresses, dns, dnsdata, pki, streams, yaml
 from harness.core import Core
 from harness.dialog import establish
+from harness.dns import A, AAAA, CNAME, NAPTR, SRV, DNSServer
 from harness.peer import Unexpected
 from harness.phone import Phone, TLSServer
+from harness.programs import NSD, missing
 from harness.sip import BadMessage, Message, NameAddr, URI, Via, split_outside
 from harness.wait import Timeout
 
@@ -129,3 +133,101 @@ class Harness(unittest.TestCase):
         with self.assertRaises(ssl.SSLCertVerificationError):
             Phone.connect(address, "a.example")
         thread.join()
+
+
+class NameServers(unittest.TestCase):
+    """The scripted name server and NSD, asked by hand."""
+
+    ZONE = {"far.example": [NAPTR(10, 20, "s", "SIPS+D2T", "_sips._tcp.far.example")],
+            "_sips._tcp.far.example": [SRV(1, 2, 5061, "a.far.example")],
+            "a.far.example": [A("192.0.2.1", ttl=60), AAAA("2001:db8::1")], "alias.example": [CNAME("a.far.example")]}
+
+    def setUp(self):
+        self.server = DNSServer(self.ZONE)
+        self.addCleanup(self.server.close)
+
+    def ask(self, server, name, kind, transport="udp", size=1232):
+        """The reply's octets, or None after a fence: an answer to a later question of the same server."""
+        question = dnsdata.name_octets(name) + struct.pack("!HH", dnsdata.TYPES[kind], 1)
+        octets = b"\x12\x34\1\0\0\1\0\0\0\0\0\1" + question + b"\0\0\x29" + struct.pack("!HIH", size, 0, 0)
+        if transport == "tcp":
+            with socket.create_connection((server.ip, server.port), 2) as sock:
+                sock.sendall(struct.pack("!H", len(octets)) + octets)
+                stream = sock.makefile("rb")
+                return stream.read(int.from_bytes(stream.read(2), "big"))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(2)
+            sock.connect((server.ip, server.port))
+            sock.send(octets)
+            sock.send(b"\xff\xff\1\0\0\1\0\0\0\0\0\0" + dnsdata.name_octets("fence.example") + b"\0\1\0\1")
+            reply = sock.recv(1 << 16)
+            return None if reply[:2] == b"\xff\xff" else reply
+
+    def header(self, reply):
+        """(response code, truncated, answers, authorities)"""
+        _, flags, _, answers, authorities, _ = struct.unpack("!6H", reply[:12])
+        return flags & 15, bool(flags & dnsdata.TC), answers, authorities
+
+    def test_harness_name_server_answers_from_its_zone(self):
+        for transport in ("udp", "tcp"):
+            self.assertIn(b"\x08SIPS+D2T\0\x05_sips\x04_tcp", self.ask(self.server, "far.example", "NAPTR", transport))
+        self.assertIn(b"\0\1\0\2\x13\xc5\1a", self.ask(self.server, "_sips._tcp.far.example", "SRV"))
+        self.assertTrue(self.ask(self.server, "A.Far.Example", "A").endswith(b"\0\0\0\x3c\0\4\xc0\0\2\1"))
+        self.assertEqual(self.header(self.ask(self.server, "alias.example", "AAAA")), (0, False, 2, 0))
+        self.assertEqual(self.header(self.ask(self.server, "a.far.example", "SRV")), (0, False, 0, 1))
+        self.assertEqual(self.header(self.ask(self.server, "no.example", "A")), (3, False, 0, 1))
+        self.assertEqual([str(query) for query in self.server.asked("far.example")],
+                         ["NAPTR far.example over udp", "NAPTR far.example over tcp"])
+
+    def test_harness_name_server_does_as_told(self):
+        tell, header = self.server.tell, lambda kind="A", **options: self.header(
+            self.ask(self.server, "a.far.example", kind, **options))
+        for behaviour, expected in ((dns.servfail, (2, False, 0, 0)), (dns.refused, (5, False, 0, 0)),
+                                    (dns.nxdomain(), (3, False, 0, 1)), (dns.nxdomain(None), (3, False, 0, 0)),
+                                    (dns.nodata(None), (0, False, 0, 0)), (dns.cname_loop, (0, False, 2, 0)),
+                                    (dns.truncated(), (0, True, 0, 0)), (dns.flood(500), (0, True, 0, 0))):
+            tell("a.far.example", behaviour, "A")
+            self.assertEqual(header(), expected)
+            self.assertEqual(header("AAAA"), (0, False, 1, 0))
+        self.assertEqual(header(transport="tcp"), (0, False, 500, 0))
+        tell("a.far.example", dns.wrong_id, "A")
+        self.assertEqual(self.ask(self.server, "a.far.example", "A")[:2], b"\x47\x61")
+        tell("a.far.example", dns.wrong_question, "A")
+        self.assertIn(b"\x08attacker", self.ask(self.server, "a.far.example", "A"))
+        tell("a.far.example", dns.silence)
+        self.assertIsNone(self.ask(self.server, "a.far.example", "A"))
+        for behaviour in dns.MALFORMED.values():
+            tell("a.far.example", behaviour)
+            self.assertEqual(self.ask(self.server, "a.far.example", "A")[:2], b"\x12\x34")
+        self.server.reset()
+        self.assertEqual(header(), (0, False, 1, 0))
+        self.server.add("a.far.example", *[A("192.0.2.9")] * 60)
+        self.assertEqual(header(size=1232), (0, True, 0, 0))
+        self.assertEqual(header(size=4000), (0, False, 61, 0))
+
+    def test_harness_name_server_holds_an_answer_until_released(self):
+        gate = self.server.tell("a.far.example", dns.Late())
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(2)
+            sock.connect((self.server.ip, self.server.port))
+            question = b"\1\0\0\1\0\0\0\0\0\0" + dnsdata.name_octets("a.far.example") + b"\0\1\0\1"
+            sock.send(b"\0\1" + question)
+            self.server.wait_question("a.far.example", "A", "udp")
+            self.assertIsNone(self.ask(self.server, "a.far.example", "A"))
+            gate.release()
+            self.assertEqual(sock.recv(512)[:2], b"\0\1")
+        self.assertEqual(self.header(self.ask(self.server, "a.far.example", "A")), (0, False, 1, 0))
+        with self.assertRaises(Timeout):
+            self.server.wait_question("a.far.example", "A", count=4, seconds=0)
+
+    def test_harness_nsd_answers_as_the_scripted_one_does(self):
+        if missing("nsd"):
+            self.skipTest("nsd is not installed: scripts/install.sh test")
+        nsd = NSD({"example": self.ZONE})
+        self.addCleanup(nsd.close)
+        for name, kind in (("far.example", "NAPTR"), ("_sips._tcp.far.example", "SRV"), ("a.far.example", "A"),
+                           ("a.far.example", "AAAA"), ("alias.example", "A"), ("no.example", "A")):
+            for transport in ("udp", "tcp"):
+                one = self.ask(self.server, name, kind, transport)
+                other = self.ask(nsd, name, kind, transport)
+                self.assertEqual(self.header(one)[:3], self.header(other)[:3], f"{kind} {name}")

@@ -13,6 +13,7 @@ import urllib.request
 
 from . import addresses, yaml
 from .children import die_with_parent
+from .dns import DNSServer
 from .wait import Deadline, Timeout
 
 REPOSITORY = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
@@ -30,7 +31,8 @@ class EdgeFailed(AssertionError):
 class Edge:
     """One gatehouse process with its folder, addresses and configuration.
 
-    `configuration` is a dictionary; `edge.admin`, `edge.state_dir`, `edge.secret_file` and `core.bind` are filled in.
+    `configuration` is a dictionary; `edge.admin`, `edge.state_dir`, `edge.secret_file` and `core.bind` are filled in, and
+    `dns.servers` where the test asked for `dns` before the start.
     """
 
     def __init__(self, configuration, outside=None, core=None):
@@ -41,7 +43,7 @@ class Edge:
         self.admin = f"{self.outside}:8061"
         self.configuration = configuration
         self.process, self.lines, self._grew = None, [], threading.Condition()
-        self._reader, self._seen_crash = None, None
+        self._reader, self._seen_crash, self._dns = None, None, None
 
     # Addresses.
 
@@ -52,6 +54,20 @@ class Edge:
     @property
     def core_address(self):
         return (self.core, 5060)
+
+    @property
+    def dns(self):
+        """This edge's own scripted name server, which runs from the first time that it is asked for."""
+        if self._dns is None:
+            if self.process is not None:
+                raise EdgeFailed("ask for its name server before the edge is started")
+            self._dns = DNSServer()
+        return self._dns
+
+    def forget(self):
+        """Lets its name server forget what a test told it and asked of it."""
+        if self._dns is not None:
+            self._dns.reset()
 
     # Configuration.
 
@@ -75,6 +91,8 @@ class Edge:
             core.update(whole.get("core", {}))
             whole.pop("edge", None)
             whole.pop("core", None)
+            if self._dns is not None:
+                whole["dns"] = {"servers": [self._dns.endpoint], **whole.get("dns", {})}
             text = yaml.dump({"edge": edge, "core": core, **whole})
         with open(self.config_path, "w") as file:
             file.write(text)
@@ -182,6 +200,9 @@ class Edge:
         self.process = None
 
     def cleanup(self):
+        if self._dns is not None:
+            self._dns.close()
+            self._dns = None
         self._folder.cleanup()
 
     # Log.

@@ -1,4 +1,4 @@
-"""Real peers as processes: dnsmasq, baresip, sipp, Kamailio. Each is stopped by its pid, with its test."""
+"""Real peers as processes: dnsmasq, NSD, baresip, sipp, Kamailio. Each is stopped by its pid, with its test."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 
-from . import addresses
+from . import addresses, dnsdata
 from .children import die_with_parent
 from .wait import Deadline, Timeout, until
 
@@ -113,6 +113,53 @@ class NameServer(Program):
             "--pid-file=", "--bind-interfaces", f"--listen-address={self.ip}", "--log-facility=-", "--log-queries",
             "--no-daemon", *options)
         self.wait_line("started")
+
+
+class NSD(Program):
+    """NSD, authoritative for the zones given; it answers nothing else (REFUSED)."""
+
+    port = 5300
+
+    def __init__(self, zones, soa=None, ip=None):
+        """`zones`: {zone: {owner: [records of dnsdata]}}. `soa`: of each zone."""
+        self.ip = ip or addresses.fresh()
+        self._own = folder = tempfile.mkdtemp(prefix="gatehouse-nsd-")
+        lines = ["server:", f"  ip-address: {self.ip}@{self.port}", '  username: ""', '  chroot: ""', '  pidfile: ""',
+                 f'  zonesdir: "{folder}"', f'  zonelistfile: "{folder}/zone.list"', f'  xfrdfile: "{folder}/xfrd.state"',
+                 f'  xfrdir: "{folder}"', '  database: ""', "  server-count: 1", "  verbosity: 1",
+                 "remote-control:", "  control-enable: no"]
+        for zone, owners in zones.items():
+            lines += ["zone:", f"  name: {zone}", f"  zonefile: {zone}.zone"]
+            with open(os.path.join(folder, f"{zone}.zone"), "w") as file:
+                file.write((soa or dnsdata.SOA()).line(zone) + f"\n{zone}. 300 IN NS ns.invalid.\n")
+                for owner, records in owners.items():
+                    file.writelines(record.line(owner) + "\n" for record in records)
+        path = os.path.join(folder, "nsd.conf")
+        with open(path, "w") as file:
+            file.write("\n".join(lines) + "\n")
+        super().__init__("nsd", "-d", "-c", path, folder=folder)
+        self._zone = next(iter(zones))
+        until(self._answers, "NSD to answer", pause=0.02)
+
+    @property
+    def endpoint(self):
+        """As `dns.servers` has it."""
+        return f"{self.ip}:{self.port}"
+
+    def _answers(self):
+        self.check_alive()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(0.2)
+            sock.connect((self.ip, self.port))
+            try:
+                sock.send(b"\0\1\0\0\0\1\0\0\0\0\0\0" + dnsdata.name_octets(self._zone) + b"\0\6\0\1")
+                return sock.recv(512)[:2] == b"\0\1"
+            except OSError:
+                return False
+
+    def close(self):
+        super().close()
+        shutil.rmtree(self._own, ignore_errors=True)
 
 
 class Baresip(Program):

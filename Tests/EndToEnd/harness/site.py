@@ -66,6 +66,11 @@ class Site:
         self.edge.start()
         return self
 
+    @property
+    def dns(self):
+        """The edge's own name server: ask for it before the start, and it is in the configuration."""
+        return self.edge.dns
+
     def core(self, domain, **options):
         """The core of a domain, bound until the site stops."""
         if domain not in self.cores:
@@ -95,6 +100,7 @@ class Site:
         self._phones.clear()
         for core in self.cores.values():
             core.forget()
+        self.edge.forget()
 
     def stop(self):
         self.end_test()
