@@ -105,9 +105,15 @@ public final class Server: RunnableEdge {
         } catch {
             throw StartError(["\(error)"])
         }
+        let dns: DNSClient
+        do throws(DNSClientError) {
+            dns = try DNSClient(configuration.dns)
+        } catch {
+            throw StartError(["dns: \(error)"])
+        }
         let shared = ServerShared(
             secret: secret, bindings: BindingTable(limit: configuration.edge.limits.bindings), metrics: metrics,
-            log: log, tlsContext: tlsContext)
+            log: log, tlsContext: tlsContext, dns: dns)
         var targets: [TargetRuntime.Key: TargetRuntime] = [:]
         var counters: [DomainKey: DomainCounters] = [:]
         let snapshot = Snapshot(
@@ -163,7 +169,7 @@ public final class Server: RunnableEdge {
 
     /// Opens what the first configuration asks for.
     private func open(_ snapshot: Snapshot) async throws(StartError) {
-        try await self.startResolving(snapshot)
+        await self.startResolving()
         let core = snapshot.configuration.core
         try await self.openCoreBinds(core.binds, advertise: core.advertise)
         let opened = try await self.openListeners(snapshot, beside: [])
@@ -185,16 +191,12 @@ public final class Server: RunnableEdge {
     }
 
     /// Looks the names of core servers up before the first call needs them.
-    private func startResolving(_ snapshot: Snapshot) async throws(StartError) {
-        do {
-            let resolver = try TargetResolver(snapshot.configuration.dns, eventLoop: self.group.any(), log: self.log)
-            self.state.withLock { $0.resolver = resolver }
-            await resolver.start { [weak self] in
-                guard let self else { return [] }
-                return self.state.withLock { Array($0.targets.values) }
-            }
-        } catch {
-            throw StartError(["dns: \(error)"])
+    private func startResolving() async {
+        let resolver = TargetResolver(self.shared.dns, eventLoop: self.group.any(), log: self.log)
+        self.state.withLock { $0.resolver = resolver }
+        await resolver.start { [weak self] in
+            guard let self else { return [] }
+            return self.state.withLock { Array($0.targets.values) }
         }
     }
 
@@ -422,6 +424,7 @@ public final class Server: RunnableEdge {
             }
         }
         await admin?.stop()
+        self.shared.dns.shutDown()
         self.handshakes.shutdown()
         try? await self.group.shutdownGracefully()
         self.output.flush()

@@ -1,3 +1,4 @@
+internal import GatehouseNet
 internal import GatehousePolicy
 internal import GatehouseTLS
 internal import Logging
@@ -15,6 +16,8 @@ final class ServerShared: Sendable {
     let metrics: Metrics
     let log: Logger
     let tlsContext: TLSServerContext
+    /// Asks for every name that the edge needs.
+    let dns: DNSClient
     /// Transactions alive, over all workers, against `edge.limits.transactions`.
     let transactions = Atomic<Int>(0)
     /// Requests under way that have no final answer yet, over all workers: what draining waits for beside calls.
@@ -25,7 +28,8 @@ final class ServerShared: Sendable {
     private let boxes = Mutex<[Mailbox]>([])
 
     init(
-        secret: EdgeSecret, bindings: BindingTable, metrics: Metrics, log: Logger, tlsContext: TLSServerContext
+        secret: EdgeSecret, bindings: BindingTable, metrics: Metrics, log: Logger, tlsContext: TLSServerContext,
+        dns: DNSClient
     ) {
         var generator = SystemRandomNumberGenerator()
         self.boot = UInt32.random(in: .min ... .max, using: &generator)
@@ -35,6 +39,7 @@ final class ServerShared: Sendable {
         self.metrics = metrics
         self.log = log
         self.tlsContext = tlsContext
+        self.dns = dns
     }
 
     var mailboxes: [Mailbox] { self.boxes.withLock { $0 } }

@@ -20,8 +20,8 @@ final class TargetResolver: Sendable {
     private let due = Mutex<[TargetRuntime.Key: ContinuousClock.Instant]>([:])
     private let task = Mutex<Task<Void, Never>?>(nil)
 
-    init(_ settings: DNSSettings, eventLoop: any EventLoop, log: Logger) throws {
-        self.client = try DNSClient(settings)
+    init(_ client: DNSClient, eventLoop: any EventLoop, log: Logger) {
+        self.client = client
         self.eventLoop = eventLoop
         self.log = log
     }
@@ -42,7 +42,6 @@ final class TargetResolver: Sendable {
 
     func stop() {
         self.task.withLock { $0 }?.cancel()
-        self.client.shutDown()
     }
 
     /// Looks up those of which nothing is known, or whose answer has grown old.
