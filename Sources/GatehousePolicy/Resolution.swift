@@ -198,11 +198,15 @@ public struct Resolution: Sendable {
         var hosts: [HostLead] = []
         for lead in leads {
             switch lead {
-            case .service(_, let name): questions.append(DNSQuestion(name, .srv))
+            case .service(_, let name):  // two transports may share a name
+                let question = DNSQuestion(name, .srv)
+                if !questions.contains(question) { questions.append(question) }
             case .host(let host): hosts.append(host)
             }
         }
-        guard !questions.isEmpty else { return try self.ask(forHosts: hosts) }
+        guard !questions.isEmpty else {
+            return try self.ask(forHosts: hosts.isEmpty ? self.hosts(of: fallback) : hosts)
+        }
         self.stage = .services(leads, isListed: isListed, fallback)
         return try self.ask(questions)
     }

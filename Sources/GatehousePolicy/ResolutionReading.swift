@@ -175,6 +175,11 @@ extension Resolution {
         }
         if !hosts.isEmpty { return hosts }
         if let failure = failure ?? unusable { throw failure }
+        return try self.hosts(of: fallback)
+    }
+
+    /// Where no service leads to a host.
+    mutating func hosts(of fallback: Fallback) throws(ResolutionFailure) -> [HostLead] {
         switch fallback {
         case .nowhere(let failure):
             throw failure
