@@ -20,6 +20,7 @@ public struct Refusal: Error, Equatable, Sendable {
         case sipsToCore
         case untagged
         case noSecureWay
+        case nextHopUnknown
         case flowGone
         case unknownBinding
         case outboundNotBuilt
@@ -62,6 +63,7 @@ public struct Refusal: Error, Equatable, Sendable {
             case .sipsToCore: "sips_to_core"
             case .untagged: "untagged"
             case .noSecureWay: "no_secure_way"
+            case .nextHopUnknown: "next_hop_unknown"
             case .flowGone: "flow_gone"
             case .unknownBinding: "unknown_binding"
             case .outboundNotBuilt: "outbound_not_built"
@@ -81,15 +83,12 @@ public struct Refusal: Error, Equatable, Sendable {
     /// A Warning header (RFC 3261 §20.43); the agent is the edge's own host.
     public struct Warning: Equatable, Sendable {
         public var code: Int
-        public var text: StaticString
+        /// Without quotation marks; whoever writes it escapes what has to be.
+        public var text: String
 
-        public init(code: Int, text: StaticString) {
+        public init(code: Int, text: String) {
             self.code = code
             self.text = text
-        }
-
-        public static func == (left: Warning, right: Warning) -> Bool {
-            left.code == right.code && left.text.description == right.text.description
         }
     }
 
@@ -106,7 +105,7 @@ public struct Refusal: Error, Equatable, Sendable {
         self.retryAfter = retryAfter
     }
 
-    public init(_ status: Int, _ rule: Rule, warning text: StaticString) {
+    public init(_ status: Int, _ rule: Rule, warning text: String) {
         self.init(status, rule, warning: Warning(code: 399, text: text))
     }
 

@@ -37,11 +37,11 @@ public struct ResolutionFailure: Error, Hashable, Sendable, CustomStringConverti
         self.init(failure == .timedOut ? .dnsTimedOut : .dnsFailed(failure), question)
     }
 
-    /// Whether the next hop exists, and no secure way to it does.
+    /// Of a resolution that looked for TLS alone: whether no secure way exists. Else one may exist that was not found.
     public var isForWantOfSecurity: Bool {
         switch self.cause {
-        case .insecureTransport, .noSecureWay, .forbiddenTransport(.tls): true
-        default: false
+        case .insecureTransport, .noSecureWay, .forbiddenTransport, .serviceAbsent, .noUsableRecord: true
+        case .noSuchName, .unsupportedTransport, .unreachableFamily, .dnsTimedOut, .dnsFailed, .tooMany: false
         }
     }
 

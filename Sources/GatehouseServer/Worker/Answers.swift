@@ -99,13 +99,16 @@ extension Worker {
     }
 
     /// The value of a Warning; its agent is the edge's name on that side (RFC 3261 §20.43).
-    func warning(_ domain: DomainRuntime?, _ text: StaticString, _ code: Int = 399) -> [UInt8] {
+    func warning(_ domain: DomainRuntime?, _ text: String, _ code: Int = 399) -> [UInt8] {
         var value: [UInt8] = []
         value.append(decimal: UInt64(max(code, 0)))
         value.append(0x20)
         value.append(contentsOf: domain?.advertise ?? Array(self.snapshot.configuration.edge.name.utf8))
         value.append(" \"")
-        value.append(text)
+        for byte in text.utf8 where byte >= 0x20 && byte != 0x7F {
+            if byte == 0x22 || byte == 0x5C { value.append(0x5C) }
+            value.append(byte)
+        }
         value.append(0x22)
         return value
     }
