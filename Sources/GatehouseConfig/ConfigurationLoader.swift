@@ -11,6 +11,8 @@ public struct LoadResult: Sendable {
     public var warnings: [ConfigurationError]
     /// The absolute paths of the files that were read: the main one, then those that it includes.
     public var files: [String]
+    /// The day that the ends of overrides were compared with, in UTC; nil where the clock is beyond the calendar.
+    public var today: CalendarDate?
 }
 
 /// Reads a configuration: YAML files in, a ``Configuration`` or all errors out.
@@ -35,7 +37,6 @@ public enum ConfigurationLoader {
 struct Load {
     /// As the operator named it.
     let file: String
-    var unbuilt = UnbuiltFeatures.ofThisBuild
     /// In UTC.
     var today = Host.today()
     var limitInBytes = ConfigurationFile.limitInBytes
@@ -54,7 +55,7 @@ struct Load {
         if !self.errors.isEmpty { configuration = nil }
         return LoadResult(
             configuration: configuration, errors: self.errors.sortedByPlace(),
-            warnings: self.warnings.sortedByPlace(), files: self.files)
+            warnings: self.warnings.sortedByPlace(), files: self.files, today: self.today)
     }
 
     private mutating func configuration(_ bytes: [UInt8]?) -> Configuration? {
@@ -87,7 +88,7 @@ struct Load {
         let cure = "begin with core and domains; docs/configuration.md has an example"
         guard let node = self.tree(contents, self.file, cureWhereEmpty: cure) else { return nil }
         let directory = folder(of: path)
-        var reader = Reader(file: self.file, directory: directory, schemaPrefix: "", unbuilt: self.unbuilt)
+        var reader = Reader(file: self.file, directory: directory)
         var root = Schema.Root(
             position: node.position,
             edge: EdgeSettings(
@@ -160,8 +161,7 @@ struct Load {
                 cure: "an included file is one entry of domains: write name, tls and core at its top level")
             return nil
         }
-        var reader = Reader(
-            file: shown, directory: folder(of: path), schemaPrefix: "domains[].", unbuilt: self.unbuilt)
+        var reader = Reader(file: shown, directory: folder(of: path))
         let domain = Schema.readDomain(node, &reader)
         self.take(reader)
         return domain

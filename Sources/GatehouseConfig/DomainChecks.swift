@@ -23,6 +23,15 @@ extension Findings {
                 domain, "", "the domain listens nowhere", text: settings.name.isEmpty ? nil : settings.name,
                 cure: "give tls.bind, tcp.bind or udp.bind")
         }
+        for (name, host, hasBind) in [
+            ("tcp", settings.tcpAdvertise, !settings.tcpBinds.isEmpty || !settings.udpBinds.isEmpty),
+            ("udp", settings.udpAdvertise, !settings.udpBinds.isEmpty),
+        ] {
+            guard let host, !hasBind else { continue }
+            self.warn(
+                domain, "\(name).advertise", "has no effect where \(name) has no bind", text: host,
+                cure: "give \(name).bind, or remove it")
+        }
     }
 
     private mutating func checkTLS(of domain: Schema.DomainDraft) {
@@ -36,6 +45,14 @@ extension Findings {
             self.warn(
                 domain, "tls.client_ca", "has no effect where client_certificate is none",
                 cure: "set client_certificate to request or require, or remove client_ca")
+        }
+        if tls.clientCertificate == .none, tls.clientCRL != nil {
+            self.warn(
+                domain, "tls.client_crl", "has no effect where client_certificate is none",
+                cure: "set client_certificate to request or require, or remove client_crl")
+        }
+        if tls.clientCRL == nil, tls.clientCRLExpired == .accept {
+            self.warn(domain, "tls.client_crl_expired", "has no effect without client_crl", cure: "remove it")
         }
         if tls.minimumVersion == .tls13, tls.ciphers != nil {
             self.warn(
@@ -95,6 +112,14 @@ extension Findings {
             self.fail(
                 domain, "outbound.verify", "is off without an override that allows it", text: "false",
                 cure: "add an entry with allow: unverified to security.overrides, which says why")
+        } else if !outbound.verify {
+            self.warn(
+                domain, "outbound.verify", "lets whoever answers stand in for a peer: no certificate is verified",
+                text: "false",
+                cure: "remove it: the overrides alone name the peers whose certificates need not verify")
+        }
+        if outbound.crl == nil, outbound.crlExpired == .accept {
+            self.warn(domain, "outbound.crl_expired", "has no effect without crl", cure: "remove it")
         }
         guard !outbound.transports.contains(.tls) else { return }
         if security.protect == .all {
@@ -111,6 +136,7 @@ extension Findings {
 
     private mutating func checkOverrides(of domain: Schema.DomainDraft, today: CalendarDate?) {
         let overrides = domain.configuration.security.overrides
+        let transports = domain.configuration.outbound.transports
         for (index, entry) in overrides.enumerated() {
             let key = "security.overrides[\(index)]"
             if let until = entry.until, let today, until < today {
@@ -122,6 +148,16 @@ extension Findings {
                 self.warn(
                     domain, key, "is never reached: the entry in line \(earlier.location.line) matches first",
                     cure: "remove it, or move it further up")
+            }
+            if entry.allow == .unverified, !transports.contains(.tls) {
+                self.warn(
+                    domain, "\(key).allow", "never matters: outbound.transports leaves out TLS", text: "unverified",
+                    cure: "add tls there, or remove the entry")
+            }
+            if entry.allow == .insecure, transports == [.tls] {
+                self.warn(
+                    domain, "\(key).allow", "never matters: outbound.transports has TLS alone", text: "insecure",
+                    cure: "add tcp or udp there, or remove the entry")
             }
         }
     }

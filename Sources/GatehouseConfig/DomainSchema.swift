@@ -20,12 +20,23 @@ extension Schema {
             "tcp", into: \.self,
             Section([
                 .value(
-                    "bind", Schema.binds, into: \.tcpBinds, default: "`[]`", "Plain TCP listeners towards the outside")
+                    "bind", Schema.binds, into: \.tcpBinds, default: "`[]`", "Plain TCP listeners towards the outside"),
+                .value(
+                    "advertise", Kind.text("host", parseAdvertisedHost).orNull, into: \.tcpAdvertise,
+                    default: "that of `tls`, else the name",
+                    "Host in Via, Record-Route and Contact to who is reached over TCP"),
             ])),
         .section(
             "udp", into: \.self,
             Section([
-                .value("bind", Schema.binds, into: \.udpBinds, default: "`[]`", "UDP listeners towards the outside")
+                .value("bind", Schema.binds, into: \.udpBinds, default: "`[]`", "UDP listeners towards the outside"),
+                .value(
+                    "advertise", Kind.text("host", parseAdvertisedHost).orNull, into: \.udpAdvertise,
+                    default: "that of `tls`, else the name",
+                    "Host in Via, Record-Route and Contact to who is reached over UDP"),
+                .value(
+                    "tcp", .boolean, into: \.bindsTCPBesideUDP, default: "`true`",
+                    "Also opens TCP on each of these addresses and ports"),
             ])),
         .section("core", into: \.core, Schema.domainCore),
         .section("outbound", into: \.outbound, Schema.outbound),
@@ -121,6 +132,12 @@ extension Schema {
         .value(
             "client_ca", Kind.path.orNull, into: \.settings.clientCA, default: "`null`",
             "PEM file of the authorities whose client certificates count"),
+        .value(
+            "client_crl", Kind.path.orNull, into: \.settings.clientCRL, default: "`null`",
+            "PEM file of their revocation lists, one for each authority that issues; `null`: none is consulted"),
+        .value(
+            "client_crl_expired", .choice, into: \.settings.clientCRLExpired, default: "`refuse`",
+            "What becomes of certificates whose revocation list is past its next update"),
     ])
 
     private static let certificate = Kind<TLSDraft.Certificate>("path or list of pairs", rows: Schema.pairs.rows) {
@@ -132,7 +149,7 @@ extension Schema {
     private static let pairs = Kind.list(of: Schema.pair, named: "pairs").notEmpty
 
     /// `{ certificate: …, private_key: … }`.
-    private static let pair = Kind<CertificatePair>("pair", rows: Schema.pairKeys.rows) { node, reader in
+    static let pair = Kind<CertificatePair>("pair", rows: Schema.pairKeys.rows) { node, reader in
         var pair = CertificatePair(certificate: "", privateKey: "", location: reader.location(node.position))
         Schema.pairKeys.read(node, into: &pair, &reader)
         return pair.certificate.isEmpty || pair.privateKey.isEmpty ? nil : pair
@@ -159,6 +176,10 @@ extension Schema {
             "path", .choice, into: \.path, default: "`supported`",
             "Kind `proxy`: `supported` answers 421 to a REGISTER without `Supported: path`; `always` inserts Path all the same"
         ),
+        .value(
+            "path_mtu", Schema.pathMTU, into: \.pathMTU, default: "`null`",
+            "Bytes a packet to the core may have; a request within 200 of it goes over TCP. `null`: unknown, so from 1300 on"
+        ),
         .section(
             "health", into: \.health,
             Section([
@@ -183,104 +204,7 @@ extension Schema {
             location: reader.location(node.position))
     }
 
-    // MARK: outbound
-
-    private static let outbound = Section<OutboundSettings>([
-        .value(
-            "proxy", Kind.text("SIP URI", parseProxyURI).orNull, into: \.proxy, default: "`null`",
-            "Where calls to the outside go first"),
-        .value("force_proxy", .boolean, into: \.forceProxy, default: "`false`", "Also for in-dialog requests"),
-        .value(
-            "transports", .list(of: Schema.transport, named: "`tls`, `tcp`, `udp`").notEmpty, into: \.transports,
-            default: "`[tls, tcp, udp]`", "Preference among what DNS offers; one that is left out is never used"),
-        .value(
-            "ca", Schema.authorities, into: \.authorities, default: "`system`",
-            "Authorities that a peer's certificate is verified against"),
-        .value(
-            "verify", .boolean, into: \.verify, default: "`true`",
-            "Verifies a peer's certificate for the name before DNS (RFC 5922); `false` needs an override"),
-        .value(
-            "client_certificate", Schema.clientCertificate, into: \.clientCertificate, default: "`domain`",
-            "What the edge shows a peer that asks: the domain's certificate, nothing, or a pair of its own"),
-    ])
-
-    private static let transport = Kind<Transport>.text("transport") { text throws(ValueFault) in
-        for transport in Transport.allCases where text == "\(transport)" { return transport }
-        throw ValueFault(problem: "is no transport", cure: "write tls, tcp or udp")
-    }
-
-    private static let authorities = Kind<OutboundSettings.Authorities>("`system` or path") { node, reader in
-        node.text == "system" ? .system : Kind.path.read(node, &reader).map { .file($0) }
-    }
-
-    private static let clientCertificate = Kind<OutboundSettings.ClientCertificate>(
-        "`domain`, `none` or pair", rows: Schema.pair.rows
-    ) { node, reader in
-        if case .mapping = node.content { return Schema.pair.read(node, &reader).map { .pair($0) } }
-        switch reader.text(of: node, expecting: "domain, none or a pair") {
-        case "domain": return .domain
-        case "none": return OutboundSettings.ClientCertificate.none
-        case nil: return nil
-        case .some(let text):
-            reader.fail(
-                at: node.position, "is neither domain nor none", text: text,
-                cure: "write {certificate: FILE, private_key: FILE} for a pair")
-            return nil
-        }
-    }
-
-    // MARK: security, limits
-
-    private static let security = Section<SecuritySettings>([
-        .value(
-            "protect", .choice, into: \.protect, default: "`sips`",
-            "Sessions that leave over verified TLS alone: those that came as SIPS, also those over TLS, or all"
-        ),
-        .value(
-            "untagged", .choice, into: \.untagged, default: "`allow`", "A new leg from the core that carries no tag"),
-        .value(
-            "sips_to_core", .choice, into: \.sipsToCore, default: "`allow`",
-            "A SIPS session over the plain leg to the core: `allow` takes the core as part of the trust boundary"),
-        .value(
-            "overrides", .list(of: Schema.override, named: "overrides") { "\($0.to) \($0.allow)" }, into: \.overrides,
-            default: "`[]`", "Next hops that a protected session may reach over a leg that is not secure"),
-    ])
-
-    private struct OverrideDraft {
-        var to: SecurityOverride.Destination?
-        var allow: SecurityOverride.Allowance?
-        var reason = ""
-        var until: CalendarDate?
-    }
-
-    private static let override = Kind<SecurityOverride>("override", rows: Schema.overrideKeys.rows) { node, reader in
-        var draft = OverrideDraft()
-        Schema.overrideKeys.read(node, into: &draft, &reader)
-        guard let to = draft.to, let allow = draft.allow, !draft.reason.isEmpty else { return nil }
-        return SecurityOverride(
-            to: to, allow: allow, reason: draft.reason, until: draft.until, location: reader.location(node.position))
-    }
-
-    private static let overrideKeys = Section<OverrideDraft>([
-        .value(
-            "to", Schema.destination.map { to, _, _ in .some(to) }, into: \.to, default: nil,
-            "Host name of the next hop, `*` as the first label allowed, or a CIDR block"),
-        .value(
-            "allow", Kind<SecurityOverride.Allowance>.choice.map { allow, _, _ in .some(allow) }, into: \.allow,
-            default: nil, "`insecure`: without TLS; `unverified`: over TLS with a certificate that does not verify"),
-        .value("reason", .anyText, into: \.reason, default: nil, "Why, for the log and the trace"),
-        .value(
-            "until", Kind.text("date", parseDate).orNull, into: \.until, default: "`null`",
-            "The last day (UTC) on which the entry matches; `null`: no end"),
-    ])
-
-    private static let destination = Kind<SecurityOverride.Destination>.text("host name or CIDR block") {
-        text throws(ValueFault) in
-        if text.contains("/") || text.contains(":") || IPAddress(text) != nil {
-            return .network(try parseNetwork(text))
-        }
-        return .host(try parseHostPattern(text))
-    }
+    // MARK: limits
 
     private static let limits = Section<DomainLimits>([
         .value(

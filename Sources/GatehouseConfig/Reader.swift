@@ -11,9 +11,6 @@ struct Reader {
     let file: String
     /// The file's folder, absolute: relative paths begin here.
     let directory: String
-    private let unbuilt: UnbuiltFeatures
-    /// `domains[].` in a file whose top level is a domain; empty in the main file.
-    private let schemaPrefix: String
 
     private(set) var errors: [ConfigurationError] = []
     private var path: [Step] = []
@@ -21,11 +18,9 @@ struct Reader {
     private var sourceRoot = 0
     private var sources = SourceMap()
 
-    init(file: String, directory: String, schemaPrefix: String, unbuilt: UnbuiltFeatures) {
+    init(file: String, directory: String) {
         self.file = file
         self.directory = directory
-        self.schemaPrefix = schemaPrefix
-        self.unbuilt = unbuilt
     }
 
     /// The path of the value being read, from the top of the file: `domains[0].tls.bind[1]`.
@@ -85,20 +80,14 @@ struct Reader {
                 location: self.location(position), key: full, problem: problem, text: text, cure: cure))
     }
 
-    /// What the present key needs that this build lacks; nil where it has all.
-    func missingFeature() -> String? {
-        guard !self.unbuilt.isEmpty else { return nil }
-        return self.unbuilt.feature(neededBy: self.schemaPrefix + Reader.text(self.path[...], indices: false))
-    }
-
-    private static func text(_ path: ArraySlice<Step>, indices: Bool = true) -> String {
+    private static func text(_ path: ArraySlice<Step>) -> String {
         var text = ""
         for step in path {
             switch step {
             case .key(let key):
                 if !text.isEmpty { text += "." }
                 text += key
-            case .index(let index): text += indices ? "[\(index)]" : "[]"
+            case .index(let index): text += "[\(index)]"
             }
         }
         return text

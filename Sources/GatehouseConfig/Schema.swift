@@ -131,6 +131,9 @@ enum Schema {
         .value(
             "connect", .duration(.milliseconds(10) ... .seconds(600)), into: \.connect, default: "`4s`",
             "How long a connect to a core server or a peer may take"),
+        .value(
+            "put_aside", .duration(.zero ... .seconds(3600)), into: \.putAside, default: "`30s`",
+            "How long a target that failed is tried after all others"),
     ])
 
     private static let edgeLimits = Section<EdgeLimits>([
@@ -156,6 +159,15 @@ enum Schema {
             "header_section", .size(1 << 10...1 << 20), into: \.headerSectionInBytes, default: "`32KiB`",
             "Size of a header section; past it 513"),
         .value("vias", .count(1...255), into: \.vias, default: "`70`", "Via values in one message"),
+        .value(
+            "outbound_connections", .count(1...10_000_000), into: \.outboundConnections, default: "`10000`",
+            "Connections that the edge opens to the outside, at a time; past it a next hop counts as failed"),
+        .value(
+            "datagram_flows", .count(1...10_000_000), into: \.datagramFlows, default: "`100000`",
+            "Sources of UDP messages from the outside that are remembered at a time"),
+        .value(
+            "lookups", .count(1...1_000_000), into: \.lookups, default: "`20000`",
+            "Next hops that are being located at a time; past it 503"),
     ])
 
     // MARK: core, dns

@@ -26,7 +26,7 @@ struct Key<Container>: Sendable {
     /// A key with a value.
     ///
     /// - Parameter defaultText: nil for a key that must be there.
-    static func value<Value: Equatable & Sendable>(
+    static func value<Value: Sendable>(
         _ name: String, _ kind: Kind<Value>, into path: any WritableKeyPath<Container, Value> & Sendable,
         default defaultText: String?, _ meaning: String
     ) -> Key {
@@ -36,13 +36,6 @@ struct Key<Container>: Sendable {
             name: name, isRequired: defaultText == nil, rows: [own] + kind.rows.map { $0.moved(below: name) }
         ) { node, container, reader in
             guard let value = kind.read(node, &reader) else { return }
-            // The container still has the default, which asks for nothing.
-            if value != container[keyPath: path], let feature = reader.missingFeature() {
-                reader.fail(
-                    at: node.position, "\(feature) are not built yet", text: node.text,
-                    cure: "remove the key: this version can't honour it")
-                return
-            }
             container[keyPath: path] = value
         }
     }

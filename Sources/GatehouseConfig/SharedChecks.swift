@@ -65,19 +65,24 @@ extension Findings {
         var endpoint: Endpoint
         var location: SourceLocation
         var key: String
+        /// The TCP listener that comes with a UDP one.
+        var isBesideUDP = false
     }
 
     /// Addresses that can't both be listened on: the same one in two roles, or all addresses of a port and one of them.
     mutating func checkAddresses(_ configuration: Configuration, _ domains: [Schema.DomainDraft]) {
-        let isStream = { (bind: Bind) in bind.transport != .udp }
         var streams: [Listener] = []
         var datagrams: [Listener] = []
         for (index, bind) in configuration.core.binds.enumerated() {
             let key = "core.bind[\(index)]"
-            let listener = Listener(
+            var listener = Listener(
                 role: "the core side", endpoint: bind.endpoint,
                 location: configuration.location(of: key), key: key)
-            if isStream(bind) { streams.append(listener) } else { datagrams.append(listener) }
+            if bind.transport == .udp {
+                datagrams.append(listener)
+                listener.isBesideUDP = true
+            }
+            streams.append(listener)
         }
         if let admin = configuration.edge.admin {
             streams.append(
@@ -86,19 +91,24 @@ extension Findings {
                     location: configuration.location(of: "edge.admin.bind"), key: "edge.admin.bind"))
         }
         for domain in domains {
-            func listeners(_ role: String, _ name: String, _ endpoints: [Endpoint]) -> [Listener] {
+            func listeners(
+                _ role: String, _ name: String, _ endpoints: [Endpoint], besideUDP: Bool = false
+            ) -> [Listener] {
                 endpoints.enumerated().map { index, endpoint in
                     let key = "\(name).bind[\(index)]"
                     return Listener(
                         role: role, endpoint: endpoint,
-                        location: domain.configuration.location(of: key), key: domain.fullKey(key))
+                        location: domain.configuration.location(of: key), key: domain.fullKey(key),
+                        isBesideUDP: besideUDP)
                 }
             }
             streams += listeners("a TLS listener", "tls", domain.configuration.tls?.binds ?? [])
             // Without TLS there is no SNI to tell domains apart, so a plain listener belongs to one.
-            streams += listeners(
-                "the plain TCP listener of \(domain.configuration.name)", "tcp", domain.configuration.tcpBinds)
-            datagrams += listeners("a UDP listener", "udp", domain.configuration.udpBinds)
+            let plain = domain.configuration
+            streams += listeners("the plain TCP listener of \(plain.name)", "tcp", plain.tcpBinds)
+            datagrams += listeners("the UDP listener of \(plain.name)", "udp", plain.udpBinds)
+            guard plain.bindsTCPBesideUDP else { continue }
+            streams += listeners("the plain TCP listener of \(plain.name)", "udp", plain.udpBinds, besideUDP: true)
         }
         self.checkClashes(streams)
         self.checkClashes(datagrams)
@@ -113,6 +123,8 @@ extension Findings {
             }
             // Domains share addresses; a list that has one twice is reported already.
             guard listener.role != other.role else { continue }
+            // Their UDP clashes too, and that is reported.
+            guard !listener.isBesideUDP || !other.isBesideUDP else { continue }
             self.clash(listener, other, "is taken by \(other.role)")
         }
         for listener in first.values where !listener.endpoint.address.isUnspecified {
@@ -120,7 +132,7 @@ extension Findings {
             let every = Endpoint(
                 address: address.isIPv6 ? IPAddress(v6High: 0, v6Low: 0) : IPAddress(v4: 0),
                 port: listener.endpoint.port)
-            guard let other = first[every] else { continue }
+            guard let other = first[every], !listener.isBesideUDP || !other.isBesideUDP else { continue }
             self.clash(listener, other, "is among the addresses of \(every), which \(other.role) takes")
         }
     }
@@ -128,11 +140,16 @@ extension Findings {
     private mutating func clash(_ listener: Listener, _ other: Listener, _ problem: String) {
         // A default has no line of its own to point at: the other's has.
         let (place, elsewhere) = listener.location.line > 0 ? (listener, other) : (other, listener)
-        let problem = place.key == listener.key ? problem : "takes the address of \(listener.role) (\(listener.key))"
+        var problem = place.key == listener.key ? problem : "takes the address of \(listener.role) (\(listener.key))"
+        var cure = "give one of them another address or port"
+        if place.isBesideUDP {
+            problem = "opens TCP too, whose address \(problem)"
+            if place.key.contains("udp.") { cure += ", or add tcp: false" }
+        }
         let reference = elsewhere.location.line > 0 ? ", at \(elsewhere.location)" : ""
         self.fail(
             at: place.location, place.key, problem + reference, text: place.endpoint.description,
-            cure: "give one of them another address or port")
+            cure: cure)
     }
 
     // MARK: SNI

@@ -91,6 +91,8 @@ public struct TimerSettings: Sendable, Equatable {
     public var idle = Duration.seconds(3600)
     /// How long a connect to a core target or peer may take.
     public var connect = Duration.seconds(4)
+    /// How long a target that failed is tried after all others.
+    public var putAside = Duration.seconds(30)
 
     public init() {}
 }
@@ -113,6 +115,12 @@ public struct EdgeLimits: Sendable, Equatable {
     public var headerSectionInBytes = 32 << 10
     /// Via values in one message.
     public var vias = 70
+    /// Connections that the edge opens to the outside, at a time, over all workers; past it a next hop counts as failed.
+    public var outboundConnections = 10_000
+    /// Sources of UDP messages from the outside that are remembered at a time, over all workers.
+    public var datagramFlows = 100_000
+    /// Next hops that are being located at a time, over all workers; past it a request gets 503.
+    public var lookups = 20_000
 
     public init() {}
 }

@@ -9,7 +9,14 @@ public struct DomainConfiguration: Sendable, Equatable {
     /// nil: no TLS listener.
     public var tls: TLSSettings?
     public var tcpBinds: [Endpoint]
+    /// Host in what we write about our TCP listeners, as a URI writes it (IPv6 in brackets); nil: as for TLS.
+    public var tcpAdvertise: String?
+    /// No other domain has any of them, but for port 0.
     public var udpBinds: [Endpoint]
+    /// The same for our UDP listeners.
+    public var udpAdvertise: String?
+    /// Whether each UDP bind comes with a TCP one on its address and port (RFC 3261 §18.2.1).
+    public var bindsTCPBesideUDP: Bool
     public var core: DomainCoreSettings
     public var outbound: OutboundSettings
     public var security: SecuritySettings
@@ -21,7 +28,8 @@ public struct DomainConfiguration: Sendable, Equatable {
 
     public init(
         name: String, aliases: [String] = [], tls: TLSSettings? = nil, tcpBinds: [Endpoint] = [],
-        udpBinds: [Endpoint] = [], core: DomainCoreSettings, outbound: OutboundSettings = OutboundSettings(),
+        tcpAdvertise: String? = nil, udpBinds: [Endpoint] = [], udpAdvertise: String? = nil,
+        bindsTCPBesideUDP: Bool = true, core: DomainCoreSettings, outbound: OutboundSettings = OutboundSettings(),
         security: SecuritySettings = SecuritySettings(), limits: DomainLimits = DomainLimits(),
         location: SourceLocation = SourceLocation(file: "", line: 0, column: 0), sources: SourceMap = SourceMap()
     ) {
@@ -29,13 +37,27 @@ public struct DomainConfiguration: Sendable, Equatable {
         self.aliases = aliases
         self.tls = tls
         self.tcpBinds = tcpBinds
+        self.tcpAdvertise = tcpAdvertise
         self.udpBinds = udpBinds
+        self.udpAdvertise = udpAdvertise
+        self.bindsTCPBesideUDP = bindsTCPBesideUDP
         self.core = core
         self.outbound = outbound
         self.security = security
         self.limits = limits
         self.location = location
         self.sources = sources
+    }
+
+    /// The host that a listener of this transport is known by to the outside, as a URI writes it.
+    public func advertisedHost(for transport: Transport) -> String {
+        let own: String? =
+            switch transport {
+            case .tls: nil
+            case .tcp: self.tcpAdvertise
+            case .udp: self.udpAdvertise
+            }
+        return own ?? self.tls?.advertise ?? self.name
     }
 
     /// Where a key like `security.protect` or `tls.bind[0]` was written, or the nearest key above it that was.
@@ -86,13 +108,17 @@ public struct TLSSettings: Sendable, Equatable {
     public var clientCertificate: ClientCertificate
     /// PEM file of the authorities for client certificates; there where `clientCertificate` is not `none`.
     public var clientCA: String?
+    /// PEM file of their revocation lists; nil: none is consulted.
+    public var clientCRL: String?
+    public var clientCRLExpired: ExpiredCRL
     @NotCompared public var location: SourceLocation
 
     public init(
         binds: [Endpoint], advertise: String? = nil, transportParameter: TransportParameter = .mirror,
         certificates: [CertificatePair], isDefault: Bool = false, unknownSNI: UnknownSNI = .reject,
         minimumVersion: Version = .tls12, ciphers: String? = nil, clientCertificate: ClientCertificate = .none,
-        clientCA: String? = nil, location: SourceLocation = SourceLocation(file: "", line: 0, column: 0)
+        clientCA: String? = nil, clientCRL: String? = nil, clientCRLExpired: ExpiredCRL = .refuse,
+        location: SourceLocation = SourceLocation(file: "", line: 0, column: 0)
     ) {
         self.binds = binds
         self.advertise = advertise
@@ -104,8 +130,18 @@ public struct TLSSettings: Sendable, Equatable {
         self.ciphers = ciphers
         self.clientCertificate = clientCertificate
         self.clientCA = clientCA
+        self.clientCRL = clientCRL
+        self.clientCRLExpired = clientCRLExpired
         self.location = location
     }
+}
+
+/// What a revocation list whose next update is overdue does to the certificates of its issuer (RFC 5280 §6.3).
+public enum ExpiredCRL: String, Sendable, CaseIterable {
+    /// They do not verify, for one might be revoked since.
+    case refuse
+    /// They verify unless the old list has them.
+    case accept
 }
 
 /// A core server of a domain.
@@ -176,141 +212,19 @@ public struct DomainCoreSettings: Sendable, Equatable {
     public var health: Health
     /// What becomes of a REGISTER to a `proxy` core whose device does not say that it supports Path (RFC 3327 §5.2).
     public var path: Path
+    /// Bytes that a packet to the core may have, for the choice between UDP and TCP (RFC 3261 §18.1.1); nil: unknown.
+    public var pathMTU: Int?
 
     public init(
         kind: Kind = .pbx, targets: [CoreTarget], distribution: Distribution = .failover, health: Health = Health(),
-        path: Path = .supported
+        path: Path = .supported, pathMTU: Int? = nil
     ) {
         self.path = path
+        self.pathMTU = pathMTU
         self.kind = kind
         self.targets = targets
         self.distribution = distribution
         self.health = health
-    }
-}
-
-/// `outbound:` of a domain: legs from the core to the outside.
-public struct OutboundSettings: Sendable, Equatable {
-    public enum Authorities: Hashable, Sendable {
-        case system
-        /// A PEM file.
-        case file(String)
-    }
-    public enum ClientCertificate: Hashable, Sendable {
-        /// The domain's own certificates.
-        case domain
-        case none
-        case pair(CertificatePair)
-    }
-
-    /// A `sip:` or `sips:` URI.
-    public var proxy: String?
-    /// Also for in-dialog requests; only where there is a proxy.
-    public var forceProxy: Bool
-    /// In order of preference; one that is not here is never used. At least one.
-    public var transports: [Transport]
-    public var authorities: Authorities
-    /// RFC 5922 against the name before DNS.
-    public var verify: Bool
-    public var clientCertificate: ClientCertificate
-
-    public init(
-        proxy: String? = nil, forceProxy: Bool = false, transports: [Transport] = [.tls, .tcp, .udp],
-        authorities: Authorities = .system, verify: Bool = true, clientCertificate: ClientCertificate = .domain
-    ) {
-        self.proxy = proxy
-        self.forceProxy = forceProxy
-        self.transports = transports
-        self.authorities = authorities
-        self.verify = verify
-        self.clientCertificate = clientCertificate
-    }
-}
-
-/// `security:` of a domain: which sessions are protected, and what may be excepted.
-public struct SecuritySettings: Sendable, Equatable {
-    public enum Protect: String, Sendable, CaseIterable { case sips, tls, all }
-    public enum Permission: String, Sendable, CaseIterable { case allow, refuse }
-
-    public var protect: Protect
-    public var untagged: Permission
-    public var sipsToCore: Permission
-    /// The first that matches counts.
-    public var overrides: [SecurityOverride]
-
-    public init(
-        protect: Protect = .sips, untagged: Permission = .allow, sipsToCore: Permission = .allow,
-        overrides: [SecurityOverride] = []
-    ) {
-        self.protect = protect
-        self.untagged = untagged
-        self.sipsToCore = sipsToCore
-        self.overrides = overrides
-    }
-}
-
-/// An entry of `security.overrides`: next hops that a protected session may reach over a leg that is not secure.
-public struct SecurityOverride: Hashable, Sendable {
-    public enum Destination: Hashable, Sendable {
-        /// A host name in lower case, whose first label may be `*`.
-        case host(String)
-        case network(Network)
-    }
-    public enum Allowance: String, Sendable, CaseIterable {
-        /// Without TLS.
-        case insecure
-        /// Over TLS with a certificate that does not verify.
-        case unverified
-    }
-
-    public var to: Destination
-    public var allow: Allowance
-    /// Why, for the log and the trace.
-    public var reason: String
-    /// The last day on which the entry matches, in UTC; nil: no end.
-    public var until: CalendarDate?
-    @NotCompared public var location: SourceLocation
-
-    public init(
-        to: Destination, allow: Allowance, reason: String, until: CalendarDate? = nil,
-        location: SourceLocation = SourceLocation(file: "", line: 0, column: 0)
-    ) {
-        self.to = to
-        self.allow = allow
-        self.reason = reason
-        self.until = until
-        self.location = location
-    }
-}
-
-/// A day of the Gregorian calendar.
-public struct CalendarDate: Hashable, Sendable, Comparable, CustomStringConvertible {
-    public var year: Int
-    public var month: Int
-    public var day: Int
-
-    /// nil where the calendar has no such day; years 1 to 9999.
-    public init?(year: Int, month: Int, day: Int) {
-        guard (1...9999).contains(year), (1...12).contains(month), day >= 1 else { return nil }
-        let isLeapYear = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
-        let days = [31, isLeapYear ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
-        guard day <= days[month - 1] else { return nil }
-        self.year = year
-        self.month = month
-        self.day = day
-    }
-
-    public static func < (left: CalendarDate, right: CalendarDate) -> Bool {
-        (left.year, left.month, left.day) < (right.year, right.month, right.day)
-    }
-
-    /// `2027-03-31`.
-    public var description: String {
-        func padded(_ number: Int, to width: Int) -> String {
-            let digits = String(number)
-            return String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits
-        }
-        return "\(padded(self.year, to: 4))-\(padded(self.month, to: 2))-\(padded(self.day, to: 2))"
     }
 }
 

@@ -82,7 +82,9 @@ final class Snapshot: Sendable {
             hosts.insert(text)
         }
         for domain in configuration.domains {
-            if let host = domain.tls?.advertise { hosts.insert(Array(host.lowercased().utf8)) }
+            for host in [domain.tls?.advertise, domain.tcpAdvertise, domain.udpAdvertise] {
+                if let host { hosts.insert(Array(host.lowercased().utf8)) }
+            }
         }
         if let host = configuration.core.advertise { hosts.insert(Array(host.lowercased().utf8)) }
         return hosts

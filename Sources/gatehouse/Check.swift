@@ -9,7 +9,8 @@ struct Check: ParsableCommand {
         abstract: "Check a configuration, its certificates and keys, without serving.",
         discussion: """
             Everything that a start checks, but for opening the addresses, and what a careful reader would notice: chain \
-            order, names that a certificate does not cover, expiry that is near, settings without effect.
+            order, names that a certificate does not cover, expiry that is near, settings without effect. Each override is \
+            listed with its reason and the days that it has left.
 
             Exit code: 0 without errors, 1 with errors; with --strict 2 where there are warnings alone.
             """)
@@ -32,6 +33,9 @@ struct Check: ParsableCommand {
             }
             errors += Self.secretProblem(configuration.edge)
         }
+        for domain in load.configuration?.domains ?? [] {
+            for entry in domain.security.overrides { print(Self.line(of: entry, domain.name, today: load.today)) }
+        }
         for warning in warnings { printError("warning: \(warning)") }
         for error in errors { printError("error: \(error)") }
         guard errors.isEmpty else {
@@ -41,6 +45,29 @@ struct Check: ParsableCommand {
         let domains = load.configuration?.domains ?? []
         print("\(self.file): \(count(domains, "domain")), no errors, \(count(warnings, "warning"))")
         if self.strict, !warnings.isEmpty { throw ExitCode(2) }
+    }
+
+    /// What an override allows, why, and for how long.
+    private static func line(of entry: SecurityOverride, _ domain: String, today: CalendarDate?) -> String {
+        let to =
+            switch entry.to {
+            case .host(let pattern): pattern
+            case .network(let block): block.description
+            }
+        var end = "without end"
+        if let until = entry.until {
+            end = "until \(until)"
+            if let days = today?.days(until: until) {
+                switch days {
+                case ..<0: end += ", which is past"
+                case 0: end += ", its last day"
+                case 1: end += ", 1 day left"
+                default: end += ", \(days) days left"
+                }
+            }
+        }
+        let place = "\(entry.location.file):\(entry.location.line):\(entry.location.column)"
+        return "override: \(place): \(domain) may reach \(to) \(entry.allow), \(end): \(entry.reason)"
     }
 
     /// What keeps the secret from being read. A missing one is made at the first start.

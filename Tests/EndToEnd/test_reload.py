@@ -328,17 +328,29 @@ class WrongConfigurations(EdgeTest):
             self.assertRegex(log, r"gatehouse\.yaml:\d+:\d+")
             self.assertRegex(out + err, r"gatehouse\.yaml:\d+:\d+")
 
-    def test_start_with_what_is_not_built_says_so(self):
+    def test_CONFIG__check_lists_each_override_with_its_days(self):
         good = self.edge.write()
         core = "    core:\n      kind: pbx"
-        for change in ("    udp:\n      bind:\n        - 127.0.0.1:5099\n",
-                       "    outbound:\n      proxy: sip:far.invalid\n",
-                       "    security:\n      overrides:\n        - to: \"*.invalid\"\n          allow: insecure\n"
-                       "          reason: none\n          until: 2099-01-01\n"):
-            self.assertIn(core, good)
-            status, log, (checked, out, err) = self.start(good.replace(core, change + core))
-            self.assertEqual((status, checked), (1, 1), log + out + err)
-            self.assertRegex(log, r"gatehouse\.yaml:\d+:\d+.*not built")
+        self.assertIn(core, good)
+        edge = Edge({})
+        self.addCleanup(edge.cleanup)
+        text = edge.write(text=good.replace(
+            core, "    security:\n      overrides:\n        - to: \"*.old.example\"\n          allow: insecure\n"
+            "          reason: no TLS yet\n          until: 9999-12-31\n"
+            "        - { to: a.old.example, allow: insecure, reason: none, until: 2020-01-31 }\n"
+            "    outbound: { verify: false }\n" + core))
+        status, out, err = run_command("check", edge.config_path)
+        self.assertEqual(status, 1, out + err)
+        self.assertRegex(err, r"error: .*outbound\.verify: is off without an override")
+        edge.write(text=text.replace("insecure, reason: none", "unverified, reason: none"))
+        edge.install(pki.authority().issue("a.example"), "a.example")
+        status, out, err = run_command("check", edge.config_path)
+        self.assertEqual(status, 0, out + err)
+        self.assertRegex(out, r"override: \S+:\d+:\d+: a\.example may reach \*\.old\.example insecure, "
+                              r"until 9999-12-31, \d{7} days left: no TLS yet")
+        self.assertRegex(out, r"a\.example may reach a\.old\.example unverified, until 2020-01-31, which is past: none")
+        self.assertRegex(err, r"warning: .*overrides\[1\]\.until: is past")
+        self.assertRegex(err, r"warning: .*outbound\.verify: ")
 
     def test_check_of_a_good_file(self):
         status, out, err = run_command("check", self.edge.config_path)

@@ -7,7 +7,7 @@ import Testing
 /// Each `Cases/x.yaml` is loaded, and what comes of it is compared with `Cases/x.expected`: the snapshot, or the errors as
 /// they are printed, and the warnings. With `UPDATE_EXPECTED=1` in the environment the files are written; read the diff.
 ///
-/// `# all features` as the first line lifts the limits of this build; it is 24 November 2026.
+/// It is 24 November 2026.
 struct GoldenTests {
     static let folder = TestFiles.besideTests("Cases")
     static let cases = TestFiles.names(in: folder).filter { $0.hasSuffix(".yaml") }
@@ -15,10 +15,8 @@ struct GoldenTests {
     @Test("CONFIG: a file gives its snapshot, or all of its errors", arguments: cases)
     func loads(name: String) throws {
         let path = "\(Self.folder)/\(name)"
-        let text = try #require(TestFiles.read(path))
         var load = Load(file: path)
         load.today = CalendarDate(year: 2026, month: 11, day: 24)
-        if text.hasPrefix("# all features") { load.unbuilt = .none }
         let printed = describe(load.run()).replacing(Self.folder + "/", with: "")
 
         let expectedPath = path.replacing(".yaml", with: ".expected")

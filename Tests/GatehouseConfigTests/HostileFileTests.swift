@@ -13,9 +13,7 @@ struct HostileFileTests {
         for round in 0..<150 {
             var bytes = original
             for _ in 0...Int.random(in: 0...3, using: &generator) { Self.alter(&bytes, &generator) }
-            var load = Load(file: "\(GoldenTests.folder)/\(name)")
-            load.unbuilt = .none
-            let result = load.run(bytes: bytes)
+            let result = Load(file: "\(GoldenTests.folder)/\(name)").run(bytes: bytes)
             #expect((result.configuration == nil) != result.errors.isEmpty, "seed \(seed), round \(round)")
             for error in result.errors {
                 let hasPlace = error.location.line > 0 && error.location.column > 0

@@ -137,23 +137,6 @@ struct LoaderTests {
         #expect(first != other)
     }
 
-    @Test("CONFIG: what this build lacks is refused by one table, and works without its lines")
-    func unbuilt() {
-        let text =
-            Self.core
-            + "domains: [{ \(Self.domain("a.example").split(separator: "\n").joined(separator: ", ")), "
-            + "outbound: { verify: false, transports: [tls, tcp] } }]"
-        func errors(_ features: UnbuiltFeatures) -> [String] {
-            var load = Load(file: "gatehouse.yaml")
-            load.unbuilt = features
-            return load.run(bytes: Array(text.utf8)).errors.filter { $0.problem.contains("not built") }.map(\.key)
-        }
-        #expect(errors(.none) == [])
-        let all = errors(UnbuiltFeatures(["domains[].outbound": "x"]))
-        #expect(all == ["domains[0].outbound.verify", "domains[0].outbound.transports"])
-        #expect(errors(UnbuiltFeatures(["domains[].outbound.verify": "x"])) == ["domains[0].outbound.verify"])
-    }
-
     @Test("CONFIG: thousands of domains load, and one name too many among them is found")
     func manyDomains() throws {
         func text(_ names: [String]) -> String {
