@@ -76,6 +76,9 @@ public final class FlowContext {
         BoundFlowContext(eventLoop: self.eventLoop, flows: NIOLoopBound(self, eventLoop: self.eventLoop))
     }
 
+    /// The number of a flow that is no connection: the owner's own, as peers that speak UDP are.
+    public func makeFlowNumber() -> UInt64 { self.nextFlowID().number }
+
     func nextFlowID() -> FlowID {
         self.lastFlow += 1
         return FlowID(worker: self.worker, number: self.lastFlow)

@@ -93,9 +93,3 @@ public enum Connector {
         return flow
     }
 }
-
-extension IPAddress {
-    fileprivate static func unspecified(isIPv6: Bool) -> IPAddress {
-        isIPv6 ? IPAddress(v6High: 0, v6Low: 0) : IPAddress(v4: 0)
-    }
-}

@@ -23,7 +23,7 @@ public struct Refusal: Error, Equatable, Sendable {
         case nextHopUnknown
         case flowGone
         case unknownBinding
-        case outboundNotBuilt
+        case peerUnreachable
         case noCore
         case coreFailed
         case loop
@@ -66,7 +66,7 @@ public struct Refusal: Error, Equatable, Sendable {
             case .nextHopUnknown: "next_hop_unknown"
             case .flowGone: "flow_gone"
             case .unknownBinding: "unknown_binding"
-            case .outboundNotBuilt: "outbound_not_built"
+            case .peerUnreachable: "peer_unreachable"
             case .noCore: "no_core"
             case .coreFailed: "core_failed"
             case .loop: "loop"

@@ -81,7 +81,8 @@ public struct CoreRoute: Equatable, Sendable {
         case device(Token.Device)
         /// To a registered contact of a `pbx` core.
         case binding(DomainKey, BindingKey)
-        /// Along a Record-Route or Path value of ours.
+        /// Along a Record-Route or Path value of ours; one without a flow only says which dialog it is, and the next Route
+        /// value or the Request-URI says where it goes.
         case flow(Token.Route, isPath: Bool)
         /// The edge itself.
         case edge
@@ -93,6 +94,18 @@ public struct CoreRoute: Equatable, Sendable {
     public var ownRoutes: Int
     public var session: Session?
     public var requestURI: URI
+    /// The first Route value that is not ours, and where it stands.
+    public var next: NextRoute?
+
+    public struct NextRoute: Equatable, Sendable {
+        public var uri: URI
+        public var value: ByteRange
+
+        public init(uri: URI, value: ByteRange) {
+            self.uri = uri
+            self.value = value
+        }
+    }
 }
 
 /// Reads Request-URI and Route of a request: removes what is ours, refuses what has no business here.
@@ -182,7 +195,8 @@ public enum RouteProcessing {
         let uri = try self.requestURI(of: message)
         let top = try self.ownRoutes(of: message, domain: nil, knowledge: knowledge)
         var route = CoreRoute(
-            destination: .elsewhere, ownRoutes: top.count, session: top.token?.session, requestURI: uri)
+            destination: .elsewhere, ownRoutes: top.count, session: top.token?.session, requestURI: uri, next: nil)
+        if let next = top.next, let value = top.nextValue { route.next = .init(uri: next, value: value) }
         if let token = top.token {
             route.destination = .flow(token, isPath: top.isPath)
             return route

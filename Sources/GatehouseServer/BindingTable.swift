@@ -35,6 +35,34 @@ final class BindingTable: Sendable {
         self.shards = (0..<64).map { _ in ShardBox() }
     }
 
+    private struct AddressOfRecord: Hashable {
+        var domain: DomainKey
+        var aor: [UInt8]
+    }
+
+    /// The bindings of each address of record.
+    private let addresses: [AddressBox] = (0..<64).map { _ in AddressBox() }
+
+    private final class AddressBox: Sendable {
+        let keys = Mutex<[AddressOfRecord: [BindingKey]]>([:])
+    }
+
+    private func box(of address: AddressOfRecord) -> AddressBox { self.addresses[Int(truncatingIfNeeded: address.hashValue & 63)] }
+
+    private func index(_ binding: Binding, _ key: BindingKey) {
+        let address = AddressOfRecord(domain: binding.domain, aor: binding.aor)
+        self.box(of: address).keys.withLock { $0[address, default: []].append(key) }
+    }
+
+    private func unindex(_ binding: Binding, _ key: BindingKey) {
+        let address = AddressOfRecord(domain: binding.domain, aor: binding.aor)
+        self.box(of: address).keys.withLock { keys in
+            guard var left = keys[address] else { return }
+            left.removeAll { $0 == key }
+            keys[address] = left.isEmpty ? nil : left
+        }
+    }
+
     func setLimit(_ limit: Int) {
         self.limit.store(limit, ordering: .relaxed)
     }
@@ -55,35 +83,51 @@ final class BindingTable: Sendable {
 
     /// Makes or refreshes a binding. False where the table is full and the binding is new.
     func set(_ binding: Binding, for key: BindingKey) -> Bool {
-        self.shard(of: key).shard.withLock { shard in
+        let (isKept, old) = self.shard(of: key).shard.withLock { shard -> (Bool, Binding?) in
             if shard[key] == nil {
-                guard self.count.load(ordering: .relaxed) < self.limit.load(ordering: .relaxed) else { return false }
+                guard self.count.load(ordering: .relaxed) < self.limit.load(ordering: .relaxed) else {
+                    return (false, nil)
+                }
                 self.count.wrappingAdd(1, ordering: .relaxed)
             }
-            shard[key] = binding
-            return true
+            return (true, shard.updateValue(binding, forKey: key))
         }
+        guard isKept else { return false }
+        if let old {
+            guard old.aor != binding.aor || old.domain != binding.domain else { return true }
+            self.unindex(old, key)
+        }
+        self.index(binding, key)
+        return true
+    }
+
+    /// The binding of an address of record that lasts longest, by the index of addresses.
+    func newest(of aor: [UInt8], domain: DomainKey, now: UInt64) -> Binding? {
+        let address = AddressOfRecord(domain: domain, aor: aor)
+        let keys = self.box(of: address).keys.withLock { $0[address] ?? [] }
+        return keys.compactMap { self.binding($0, now: now) }.max { $0.deadline < $1.deadline }
     }
 
     /// Ends a binding. True if there was one.
     @discardableResult
     func remove(_ key: BindingKey) -> Bool {
-        self.shard(of: key).shard.withLock { shard in
-            guard shard.removeValue(forKey: key) != nil else { return false }
-            self.count.wrappingSubtract(1, ordering: .relaxed)
-            return true
-        }
+        guard let old = self.shard(of: key).shard.withLock({ $0.removeValue(forKey: key) }) else { return false }
+        self.count.wrappingSubtract(1, ordering: .relaxed)
+        self.unindex(old, key)
+        return true
     }
 
     /// Ends every binding whose time is over; returns how many. Called from a slow timer, a shard at a time.
     func removeExpired(now: UInt64) -> Int {
         var removed = 0
         for box in self.shards {
-            removed += box.shard.withLock { shard in
-                let before = shard.count
-                shard = shard.filter { $0.value.deadline > now }
-                return before - shard.count
+            let expired = box.shard.withLock { shard in
+                let expired = shard.filter { $0.value.deadline <= now }
+                for key in expired.keys { shard[key] = nil }
+                return expired
             }
+            removed += expired.count
+            for (key, binding) in expired { self.unindex(binding, key) }
         }
         self.count.wrappingSubtract(removed, ordering: .relaxed)
         return removed

@@ -78,6 +78,7 @@ extension Server {
             let fresh = configuration.core.binds.filter { !known.contains($0) }
             try await self.openCoreBinds(fresh, advertise: configuration.core.advertise)
             opened = try await self.openListeners(snapshot, beside: existing.filter { !$0.key.isCore })
+            try await self.openOutsideDatagrams(snapshot)
         } catch {
             await self.forgetCoreBinds(behind: coreBindCounts, listeners: existing.count)
             self.state.withLock { $0.coreBinds = known }
@@ -151,5 +152,5 @@ extension Server {
 }
 
 extension Server.ListenerKey {
-    var text: String { "\(self.isTLS ? "tls" : "tcp"):\(self.endpoint)" }
+    var text: String { "\(self.transport):\(self.endpoint)" }
 }

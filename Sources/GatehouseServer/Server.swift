@@ -39,6 +39,8 @@ public final class Server: RunnableEdge {
         var snapshot: Snapshot
         var listeners: [OpenListener]
         var coreBinds: [Bind]
+        /// The UDP sockets of domains: the address of `udp.bind`, and what it became where it has port 0.
+        var outsideDatagrams: [Endpoint: Endpoint] = [:]
         var targets: [TargetRuntime.Key: TargetRuntime]
         var counters: [DomainKey: DomainCounters]
         var nextTag: Int
@@ -54,7 +56,7 @@ public final class Server: RunnableEdge {
     }
 
     struct ListenerKey: Hashable, Sendable {
-        var isTLS: Bool
+        var transport: Transport
         var isCore: Bool
         /// As the configuration has it.
         var endpoint: Endpoint
@@ -99,9 +101,11 @@ public final class Server: RunnableEdge {
         let metrics = Metrics(workers: workerCount)
         let secret: EdgeSecret
         let tlsContext: TLSServerContext
+        let tlsClientContext: TLSClientContext
         do {
             secret = try EdgeSecret.load(path: configuration.edge.secretFile, create: true)
             tlsContext = try TLSServerContext()
+            tlsClientContext = try TLSClientContext()
         } catch {
             throw StartError(["\(error)"])
         }
@@ -113,7 +117,7 @@ public final class Server: RunnableEdge {
         }
         let shared = ServerShared(
             secret: secret, bindings: BindingTable(limit: configuration.edge.limits.bindings), metrics: metrics,
-            log: log, tlsContext: tlsContext, dns: dns)
+            log: log, tlsContext: tlsContext, tlsClientContext: tlsClientContext, dns: dns)
         var targets: [TargetRuntime.Key: TargetRuntime] = [:]
         var counters: [DomainKey: DomainCounters] = [:]
         let snapshot = Snapshot(
@@ -174,6 +178,7 @@ public final class Server: RunnableEdge {
         try await self.openCoreBinds(core.binds, advertise: core.advertise)
         let opened = try await self.openListeners(snapshot, beside: [])
         self.state.withLock { $0.listeners = opened }
+        try await self.openOutsideDatagrams(snapshot)
         if let bind = snapshot.configuration.edge.admin {
             do {
                 let admin = try await AdminServer.start(
@@ -208,20 +213,35 @@ public final class Server: RunnableEdge {
                 "core bind open", metadata: ["transport": "\(bind.transport)", "address": "\(bind.endpoint)"])
         }
         for domain in snapshot.configuration.domains {
+            for bind in domain.udpBinds {
+                self.log.notice(
+                    "listener open",
+                    metadata: [
+                        "domain": "\(domain.name)", "transport": "udp",
+                        "address": "\(self.state.withLock { $0.outsideDatagrams[bind] } ?? bind)",
+                        "core": "\(domain.core.kind)",
+                    ])
+            }
             for listener in open.0 where Self.binds(of: domain).contains(listener.key) {
                 self.log.notice(
                     "listener open",
                     metadata: [
-                        "domain": "\(domain.name)", "transport": "\(listener.key.isTLS ? "tls" : "tcp")",
+                        "domain": "\(domain.name)", "transport": "\(listener.key.transport)",
                         "address": "\(listener.listener.local)", "core": "\(domain.core.kind)",
                     ])
             }
         }
     }
 
+    /// What a domain listens on towards the outside.
     static func binds(of domain: DomainConfiguration) -> [ListenerKey] {
-        (domain.tls?.binds ?? []).map { ListenerKey(isTLS: true, isCore: false, endpoint: $0) }
-            + domain.tcpBinds.map { ListenerKey(isTLS: false, isCore: false, endpoint: $0) }
+        self.streamBinds(of: domain)
+            + domain.udpBinds.map { ListenerKey(transport: .udp, isCore: false, endpoint: $0) }
+    }
+
+    private static func streamBinds(of domain: DomainConfiguration) -> [ListenerKey] {
+        (domain.tls?.binds ?? []).map { ListenerKey(transport: .tls, isCore: false, endpoint: $0) }
+            + domain.allTCPBinds.map { ListenerKey(transport: .tcp, isCore: false, endpoint: $0) }
     }
 
     // MARK: Sockets
@@ -296,7 +316,7 @@ public final class Server: RunnableEdge {
 
     private func openCoreListener(_ endpoint: Endpoint, advertise: String?) async throws(StartError) {
         let opened = try await self.openListener(
-            ListenerKey(isTLS: false, isCore: true, endpoint: endpoint), role: .core, domains: [], previous: nil)
+            ListenerKey(transport: .tcp, isCore: true, endpoint: endpoint), role: .core, domains: [], previous: nil)
         let local = opened.listener.local
         for mailbox in self.shared.mailboxes {
             mailbox.perform { worker in
@@ -318,7 +338,7 @@ public final class Server: RunnableEdge {
         var domains: [ListenerKey: [DomainConfiguration]] = [:]
         var order: [ListenerKey] = []
         for domain in snapshot.configuration.domains {
-            for key in Self.binds(of: domain) {
+            for key in Self.streamBinds(of: domain) {
                 if domains[key] == nil { order.append(key) }
                 domains[key, default: []].append(domain)
             }
@@ -326,7 +346,7 @@ public final class Server: RunnableEdge {
         for key in order {
             let served = domains[key] ?? []
             guard let first = served.first else { continue }
-            let role: Entrance.Role = key.isTLS ? .tls(key.endpoint) : .outside(DomainKey(name: first.name))
+            let role: Entrance.Role = key.transport == .tls ? .tls(key.endpoint) : .outside(DomainKey(name: first.name))
             if var old = existing.first(where: { $0.key == key }) {
                 old.entrance = Entrance(role: role, domains: served, previous: old.entrance)
                 opened.append(old)
@@ -345,6 +365,41 @@ public final class Server: RunnableEdge {
             throw StartError(problems)
         }
         return opened
+    }
+
+    /// Opens every worker's UDP sockets of a snapshot, and hears again on those that are open; none that is new stays open
+    /// where one fails.
+    func openOutsideDatagrams(_ snapshot: Snapshot) async throws(StartError) {
+        var problems: [String] = []
+        for domain in snapshot.domains {
+            for bind in domain.configuration.udpBinds {
+                do throws(BindError) {
+                    try await self.openOutsideDatagram(bind, domain.key)
+                } catch {
+                    problems.append("\(domain.configuration.location(of: "udp.bind")): domain \(domain.configuration.name): \(error)")
+                }
+            }
+        }
+        guard problems.isEmpty else {
+            for mailbox in self.shared.mailboxes { mailbox.perform { $0.retireOutsideSockets() } }
+            throw StartError(problems)
+        }
+    }
+
+    private func openOutsideDatagram(_ bind: Endpoint, _ domain: DomainKey) async throws(BindError) {
+        var local = self.state.withLock { $0.outsideDatagrams[bind] } ?? bind
+        var isShared = false
+        for mailbox in self.shared.mailboxes {
+            let (wanted, shared) = (local, isShared)
+            let opened = try? await mailbox.ask { worker in
+                worker.openOutsideDatagram(bind, local: wanted, isShared: shared, domain: domain)
+            }
+            guard let opened else { throw BindError(transport: .udp, endpoint: bind, errno: ECANCELED) }
+            local = try opened.get()
+            isShared = true
+        }
+        let known = local
+        self.state.withLock { $0.outsideDatagrams[bind] = known }
     }
 
     private func openListener(

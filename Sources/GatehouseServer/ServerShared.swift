@@ -16,6 +16,13 @@ final class ServerShared: Sendable {
     let metrics: Metrics
     let log: Logger
     let tlsContext: TLSServerContext
+    let tlsClientContext: TLSClientContext
+    /// Connections that peers opened and let us use.
+    let aliases = AliasTable()
+    /// Connections that we opened to peers, over all workers.
+    let outboundConnections = Atomic<Int>(0)
+    /// Next hops being located, over all workers.
+    let lookups = Atomic<Int>(0)
     /// Asks for every name that the edge needs.
     let dns: DNSClient
     /// Transactions alive, over all workers, against `edge.limits.transactions`.
@@ -28,7 +35,7 @@ final class ServerShared: Sendable {
     private let boxes = Mutex<[Mailbox]>([])
 
     init(
-        secret: EdgeSecret, bindings: BindingTable, metrics: Metrics, log: Logger, tlsContext: TLSServerContext,
+        secret: EdgeSecret, bindings: BindingTable, metrics: Metrics, log: Logger, tlsContext: TLSServerContext, tlsClientContext: TLSClientContext,
         dns: DNSClient
     ) {
         var generator = SystemRandomNumberGenerator()
@@ -39,8 +46,11 @@ final class ServerShared: Sendable {
         self.metrics = metrics
         self.log = log
         self.tlsContext = tlsContext
+        self.tlsClientContext = tlsClientContext
         self.dns = dns
     }
+
+    var workerCount: Int { self.mailboxes.count }
 
     var mailboxes: [Mailbox] { self.boxes.withLock { $0 } }
 

@@ -53,8 +53,14 @@ struct ServerStatusSource: AdminSource {
         let snapshot = self.snapshot
         let shared = self.server.shared
         let (listeners, coreBinds) = self.server.state.withLock { ($0.listeners, $0.coreBinds) }
-        let datagrams = coreBinds.filter { $0.transport == .udp }.map { bind in
+        var datagrams = coreBinds.filter { $0.transport == .udp }.map { bind in
             ListenerStatus(domains: [], transport: "udp", address: "\(bind.endpoint)")
+        }
+        let locals = self.server.state.withLock { $0.outsideDatagrams }
+        for domain in snapshot.configuration.domains {
+            datagrams += domain.udpBinds.map { bind in
+                ListenerStatus(domains: [domain.name], transport: "udp", address: "\(locals[bind] ?? bind)")
+            }
         }
         return EdgeStatus(
             name: snapshot.configuration.edge.name, state: self.isReady ? .serving : .draining,
@@ -66,7 +72,7 @@ struct ServerStatusSource: AdminSource {
                 + listeners.map { listener in
                     ListenerStatus(
                         domains: snapshot.configuration.domains.filter { Server.binds(of: $0).contains(listener.key) }
-                            .map(\.name), transport: listener.key.isTLS ? "tls" : "tcp",
+                            .map(\.name), transport: "\(listener.key.transport)",
                         address: "\(listener.listener.local)")
                 })
     }
@@ -150,6 +156,16 @@ extension Worker {
     func connections(of domain: String?, limit: Int) -> (total: Int, items: [ConnectionStatus]) {
         var total = 0
         var items: [ConnectionStatus] = []
+        for state in self.datagramFlows.all {
+            guard let name = state.domain?.configuration.name, domain == nil || domain == name else { continue }
+            total += 1
+            guard items.count < limit else { continue }
+            items.append(
+                ConnectionStatus(
+                    flow: "\(self.index)-\(state.reference.number)", domain: name, transport: "udp",
+                    local: "\(state.local)", remote: "\(state.remote)", openedAt: state.openedAt,
+                    isRegistered: state.isRegistered, tlsVersion: nil, cipher: nil, serverName: nil, verified: []))
+        }
         for (number, flow) in self.flows {
             guard let state = flow.userData as? FlowState, state.side == .outside,
                 let name = state.domain?.configuration.name, domain == nil || domain == name

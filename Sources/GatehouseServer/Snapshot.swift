@@ -1,3 +1,4 @@
+internal import GatehouseNet
 internal import GatehousePolicy
 internal import GatehouseTLS
 internal import SIPMessage
@@ -16,6 +17,8 @@ final class Snapshot: Sendable {
     private let ownHosts: Set<[UInt8]>
     /// The core servers of all domains that are given by address.
     private let targetAddresses: Set<IPAddress>
+    /// Every address that the edge listens on; a listener on all addresses of the host stands for each of them.
+    private let ownListeners: Set<Endpoint>
     /// Who may speak to the core binds.
     let trustedSources: TrustedSources
 
@@ -56,6 +59,7 @@ final class Snapshot: Sendable {
         self.admitHandshake = Self.handshakeGate(of: domains)
         self.targetAddresses = Set(usedTargets.values.compactMap { $0.fixed?.address })
         self.ownHosts = Self.ownHosts(of: configuration)
+        self.ownListeners = Self.ownListeners(of: configuration)
         self.trustedSources = TrustedSources(
             networks: configuration.core.trusted, targets: domains.flatMap { $0.targets })
     }
@@ -71,11 +75,27 @@ final class Snapshot: Sendable {
         }
     }
 
+    private static func ownListeners(of configuration: Configuration) -> Set<Endpoint> {
+        let binds =
+            configuration.core.binds.map(\.endpoint)
+            + configuration.domains.flatMap { ($0.tls?.binds ?? []) + $0.allTCPBinds + $0.udpBinds }
+        var listeners = Set(binds)
+        let wildcards = binds.filter(\.address.isUnspecified)
+        guard !wildcards.isEmpty else { return listeners }
+        let addresses = localAddresses()
+        for bind in wildcards {
+            for address in addresses where address.isIPv6 == bind.address.isIPv6 {
+                listeners.insert(Endpoint(address: address, port: bind.port))
+            }
+        }
+        return listeners
+    }
+
     private static func ownHosts(of configuration: Configuration) -> Set<[UInt8]> {
         var hosts: Set<[UInt8]> = []
         let binds =
             configuration.core.binds.map(\.endpoint)
-            + configuration.domains.flatMap { ($0.tls?.binds ?? []) + $0.tcpBinds + $0.udpBinds }
+            + configuration.domains.flatMap { ($0.tls?.binds ?? []) + $0.allTCPBinds + $0.udpBinds }
         for bind in binds where !bind.address.isUnspecified {
             var text: [UInt8] = []
             bind.address.appendText(to: &text)
@@ -88,6 +108,25 @@ final class Snapshot: Sendable {
         }
         if let host = configuration.core.advertise { hosts.insert(Array(host.lowercased().utf8)) }
         return hosts
+    }
+
+    /// The first domain, in the order of the configuration, that a core address belongs to.
+    func firstDomain(of address: IPAddress) -> DomainRuntime? {
+        self.domains.first { self.mayReach($0, from: address) && self.isCore($0, address) }
+            ?? self.domains.first { self.mayReach($0, from: address) }
+    }
+
+    private func isCore(_ domain: DomainRuntime, _ address: IPAddress) -> Bool {
+        let address = address.asIPv4 ?? address
+        return domain.targets.contains { target in target.addresses.contains { $0.address == address } }
+    }
+
+    /// Whether an address is one that the edge listens on.
+    func isOwnListener(_ endpoint: Endpoint) -> Bool { self.ownListeners.contains(endpoint) }
+
+    /// Whether an address is that of a core server.
+    func isCoreServer(_ endpoint: Endpoint) -> Bool {
+        self.domains.contains { domain in domain.targets.contains { $0.addresses.contains(endpoint) } }
     }
 
     /// Whether a core address may send to the devices of a domain: not if it is a core server of other domains alone.

@@ -37,6 +37,11 @@ public struct IPAddress: Hashable, Sendable {
         self.isIPv6 ? self.high >> 56 == 0xFF : self.low >> 28 == 0xE
     }
 
+    /// 0.0.0.0 or ::.
+    public static func unspecified(isIPv6: Bool) -> IPAddress {
+        isIPv6 ? IPAddress(v6High: 0, v6Low: 0) : IPAddress(v4: 0)
+    }
+
     /// 0.0.0.0 or ::, which bind to every address of the host.
     public var isUnspecified: Bool { self.high == 0 && self.low == 0 }
 

@@ -24,7 +24,7 @@ struct WorkerFixture {
         let shared = ServerShared(
             secret: EdgeSecret(current: Array(repeating: secret, count: EdgeSecret.lengthInBytes), previous: nil),
             bindings: BindingTable(limit: 100), metrics: metrics, log: Self.output.logger(),
-            tlsContext: try TLSServerContext(), dns: try DNSClient(DNSSettings()))
+            tlsContext: try TLSServerContext(), tlsClientContext: try TLSClientContext(), dns: try DNSClient(DNSSettings()))
         self.worker = try Worker(
             index: 0, eventLoop: self.loop, shared: shared, log: RateLimitedLog(output: Self.output),
             snapshot: try Self.snapshot(domains, core: core, generation: 1, metrics: metrics))
@@ -71,7 +71,8 @@ struct WorkerFixture {
         Passage(
             direction: direction, domain: try self.domain(),
             session: Session(id: SessionID(0xABC), arrival: arrival, expires: .max),
-            flow: FlowReference(boot: self.worker.shared.boot, worker: 0, number: 1), binding: nil, outsidePort: port,
+            flow: FlowReference(boot: self.worker.shared.boot, worker: 0, number: 1), binding: nil,
+            outside: OutsideService(transport: isSecure ? .tls : .tcp, port: port),
             isOutsideSecure: isSecure, mirrorsTransport: mirrors, coreBind: 0, coreTransport: .udp,
             coreTarget: Endpoint(address: IPAddress(v4: 0x0A00_0005), port: 5060), registration: nil)
     }

@@ -135,6 +135,8 @@ public final class Metrics: Sendable {
         case .messageLatency: page.latency()
         case .sessions: page.perDomain(Arrival.self, at: DomainCells.sessions)
         case .refusals: page.perDomain(Refusal.Rule.self, at: DomainCells.refusals)
+        case .overrides: page.perDomain(OverrideUse.self, at: DomainCells.overrides)
+        case .outboundConnections: page.outboundConnections()
         case .limitsHit: page.perDomain(LimitKind.self, at: DomainCells.limits)
         case .datagramsDropped: page.perProcess(DatagramDrop.self) { WorkerCells.dropped + $0 }
         case .transactionsStarted: page.perProcess(TransactionType.self) { WorkerCells.started + $0 }

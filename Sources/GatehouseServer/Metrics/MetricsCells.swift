@@ -103,7 +103,13 @@ enum DomainCells {
     static let sessions = versions + MetricTLSVersion.count
     static let refusals = sessions + Arrival.count
     static let limits = refusals + Refusal.Rule.count
-    static let count = limits + LimitKind.count
+    static let overrides = limits + LimitKind.count
+    static let outbound = overrides + OverrideUse.count
+    static let count = outbound + transports * OutboundResult.count
+
+    static func outbound(_ transport: Int, _ result: OutboundResult) -> Int {
+        outbound + transport * OutboundResult.count + result.index
+    }
 
     static func request(_ direction: MetricDirection, _ method: Int) -> Int {
         requests + direction.index * methods + method

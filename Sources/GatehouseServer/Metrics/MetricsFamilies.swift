@@ -34,6 +34,8 @@ public enum MetricFamily: CaseIterable, Sendable {
     case messageLatency
     case sessions
     case refusals
+    case overrides
+    case outboundConnections
     case limitsHit
     case datagramsDropped
     case transactionsStarted
@@ -60,16 +62,16 @@ public enum MetricFamily: CaseIterable, Sendable {
         case .connectionsOpened:
             .init(
                 "gatehouse_connections_opened_total", .counter,
-                "Stream connections that outside peers opened; TLS counts once its handshake is complete",
+                "Connections that outside peers opened, TLS once its handshake is complete; a peer that speaks UDP counts as one",
                 labels: ["domain", "transport"])
         case .connectionsOpen:
             .init(
-                "gatehouse_connections_open", .gauge, "Stream connections from outside that are open now",
+                "gatehouse_connections_open", .gauge, "Connections from outside that are open now",
                 labels: ["domain", "transport"])
         case .connectionsClosed:
             .init(
                 "gatehouse_connections_closed_total", .counter,
-                "Stream connections from outside that were open and have ended, by what ended them",
+                "Connections from outside that were open and have ended, by what ended them",
                 labels: ["domain", "transport", "reason"])
         case .connectionsRefused:
             .init(
@@ -113,6 +115,15 @@ public enum MetricFamily: CaseIterable, Sendable {
             .init(
                 "gatehouse_refusals_total", .counter, "Requests refused by the edge itself, by the rule that refused",
                 labels: ["domain", "rule"])
+        case .overrides:
+            .init(
+                "gatehouse_overrides_total", .counter,
+                "Requests of protected sessions that an override let over a leg that is not secure, by what it allows",
+                labels: ["domain", "allow"])
+        case .outboundConnections:
+            .init(
+                "gatehouse_outbound_connections_total", .counter,
+                "Connections to peers: opened, or failed and why", labels: ["domain", "transport", "result"])
         case .limitsHit:
             .init(
                 "gatehouse_limits_hit_total", .counter, "Times that a configured limit was reached",

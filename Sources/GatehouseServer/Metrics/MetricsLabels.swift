@@ -64,11 +64,25 @@ public enum MetricTLSVersion: UInt8, CaseIterable, Sendable, MetricLabel {
     }
 }
 
+/// What an override lets go.
+public enum OverrideUse: UInt8, CaseIterable, Sendable, MetricLabel {
+    case insecure, unverified
+
+    init(_ allowance: SecurityOverride.Allowance) {
+        self = allowance == .insecure ? .insecure : .unverified
+    }
+}
+
+/// What became of a connection to a peer.
+public enum OutboundResult: UInt8, CaseIterable, Sendable, MetricLabel {
+    case opened, refused, timedOut, unreachable, tls, limit, forbidden
+}
+
 /// A limit of docs/configuration.md that was reached.
 public enum LimitKind: UInt8, CaseIterable, Sendable, MetricLabel {
     case connections, connectionsPerSource, handshakesPerSecond, calls, callsPerSecond
     case requestsPerSecondPerSource, messageSize
-    case transactions, bindings, writeQueue, handshakeQueue, headerFields, requestURI, headerSection, vias
+    case transactions, bindings, datagramFlows, outboundConnections, lookups, writeQueue, handshakeQueue, headerFields, requestURI, headerSection, vias
 
     var metricLabel: String { self == .requestURI ? "request_uri" : snakeCase("\(self)") }
 }

@@ -114,6 +114,18 @@ struct MetricsPage {
         }
     }
 
+    mutating func outboundConnections() {
+        let results = OutboundResult.allCases.map { ($0, $0.metricLabel) }
+        for domain in self.domains {
+            for transport in Transport.allCases {
+                for (result, label) in results {
+                    let total = domain.total(DomainCells.outbound(Int(transport.rawValue), result))
+                    self.count([domain.name, transport.metricLabel, label], total)
+                }
+            }
+        }
+    }
+
     mutating func handshakes() {
         let failures = TLSFailure.Cause.allCases.map { (DomainCells.handshakeFailure($0), $0.rawValue) }
         for domain in self.domains {

@@ -71,6 +71,16 @@ public final class WorkerMetrics: Sendable {
         self.add(domain, DomainCells.refusals + rule.index)
     }
 
+    /// - Parameter allowance: of the override that let a request go.
+    public func overrideUsed(_ domain: DomainMetrics, _ allowance: SecurityOverride.Allowance) {
+        self.add(domain, DomainCells.overrides + OverrideUse(allowance).index)
+    }
+
+    /// A connection to a peer was opened, or failed.
+    public func outbound(_ domain: DomainMetrics, _ transport: Transport, _ result: OutboundResult) {
+        self.add(domain, DomainCells.outbound(Int(transport.rawValue), result))
+    }
+
     public func limitHit(_ domain: DomainMetrics, _ limit: LimitKind) {
         self.add(domain, DomainCells.limits + limit.index)
     }

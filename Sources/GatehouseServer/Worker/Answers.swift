@@ -123,6 +123,7 @@ extension Worker {
     private func isCore(_ origin: WorkerMessage.Origin) -> Bool {
         switch origin.leg {
         case .datagram: true
+        case .outsideDatagram: false
         case .flow(let id):
             (self.flows[id.number]?.userData as? FlowState).map { $0.side == .core } ?? true
         }
@@ -147,6 +148,7 @@ extension Worker {
         invite.cancel = message
         let verdict = invite.responses.cancelReceived()
         self.carryOut(verdict, of: invite, branch: nil, response: nil)
+        self.withdraw(invite)
         return true
     }
 

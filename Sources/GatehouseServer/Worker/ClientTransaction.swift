@@ -33,6 +33,8 @@ final class ClientTransaction: TimerTarget {
     private var machine: Machine
     /// The request as sent; let go once no copy, ACK or CANCEL of it can be needed.
     private(set) var request: [UInt8]
+    /// The server outside that it went to; nil for a device's flow, and for a core server.
+    var candidate: Candidate?
     /// The server by UDP, where the request went over TCP because of its size.
     var fallback: CoreHop?
     /// A final response that was not passed up at once.
@@ -155,7 +157,10 @@ final class ClientTransaction: TimerTarget {
     private func passUp(_ response: Message, status: Int) {
         if let parent = self.parent, let number = self.number {
             if status >= 200 { self.final = response }
-            if status == 503, let rest = response.retryAfter { self.worker.putAside(self.target, for: rest) }
+            if status == 503, let rest = response.retryAfter {
+                self.worker.putAside(self.target, for: rest)
+                if let candidate = self.candidate { self.worker.putAside(candidate, for: rest) }
+            }
             let verdict = parent.responses.received(
                 status: status, on: number, hasAlternative: self.worker.hasAlternative(parent))
             self.worker.carryOut(verdict, of: parent, branch: self, response: response)
@@ -235,6 +240,7 @@ final class ClientTransaction: TimerTarget {
             self.completion?(nil)
             return
         }
+        if let candidate = self.candidate, !parent.responses.wasHeard(number) { self.worker.putAside(candidate) }
         let verdict = parent.responses.timedOut(number, hasAlternative: self.worker.hasAlternative(parent))
         self.worker.carryOut(verdict, of: parent, branch: self, response: nil)
     }
@@ -255,6 +261,10 @@ final class ClientTransaction: TimerTarget {
         guard let parent = self.parent, let number = self.number else {
             self.completion?(nil)
             return
+        }
+        if let candidate = self.candidate {
+            self.worker.putAside(candidate)
+            parent.outbound?.refusal = .peerUnreachable(candidate)
         }
         let verdict = parent.responses.transportFailed(number, hasAlternative: self.worker.hasAlternative(parent))
         self.worker.carryOut(verdict, of: parent, branch: self, response: nil)

@@ -8,16 +8,16 @@ internal import SIPTransaction
 
 /// The way to a device.
 struct DeviceHop {
-    var flow: StreamFlow
     var state: FlowState
+    /// The device's own URI, where the core knows only a token.
     var contact: [UInt8]?
-    var routes: [[UInt8]]
-    var ownRoutes: Int
+    var form: OutsideForm
 }
 
 extension Worker {
-    /// - Parameter isHandedOver: another worker received the request and found that the device's connection is here.
-    func receiveRequest(_ message: Message, fromCore origin: WorkerMessage.Origin, isHandedOver: Bool) {
+    /// - Parameter handOvers: how many workers had the request before and found that its flow, or its next hop, is here.
+    func receiveRequest(_ message: Message, fromCore origin: WorkerMessage.Origin, handOvers: Int) {
+        let isHandedOver = handOvers > 0
         let route: CoreRoute
         do throws(Refusal) {
             if !isHandedOver, let fault = message.checkSyntax(self.messageLimits) {
@@ -28,15 +28,13 @@ extension Worker {
             return self.refuseFromCore(error, message, origin: origin)
         }
         // The transaction lives where the device's connection does, so that all that follows stays on one loop.
-        if !isHandedOver, let owner = self.owner(of: route), owner != self.index,
+        if !isHandedOver, let owner = self.owner(of: route, message, origin), owner != self.index,
             let mailbox = self.mailbox(of: owner)
         {
-            if !mailbox.post(.request(message, origin)) { self.metrics.datagramDropped(.queueFull) }
-            return
+            return self.handOver(message, origin, to: mailbox, handOvers)
         }
         if let newest = self.newOwner(of: route), let mailbox = self.mailbox(of: newest) {
-            if !mailbox.post(.request(message, origin)) { self.metrics.datagramDropped(.queueFull) }
-            return
+            return self.handOver(message, origin, to: mailbox, handOvers)
         }
         guard let key = self.shared.matcher.key(of: message) else {
             return self.refuseFromCore(Refusal(400, .syntax), message, origin: origin)
@@ -45,11 +43,11 @@ extension Worker {
         case .ack:
             if let transaction = self.serverTransactions[key], transaction.receivedACK() { return }
             if self.ownTags.isOwn(message) { return }
+            if self.passedOn(message, route, origin, handOvers) { return }
             self.forwardStatelessly(message, route, fromCore: origin)
         case .cancel:
-            if !self.receiveCancel(message, origin: origin) {
-                self.forwardStatelessly(message, route, fromCore: origin)
-            }
+            if self.receiveCancel(message, origin: origin) || self.passedOn(message, route, origin, handOvers) { return }
+            self.forwardStatelessly(message, route, fromCore: origin)
         case .invite, .bye, .register, .options, .subscribe, .notify, .publish, .info, .refer, .message, .update,
             .prack, .other:
             if let transaction = self.serverTransactions[key] { return transaction.receivedRetransmission() }
@@ -69,7 +67,12 @@ extension Worker {
             if self.shared.matcher.isLooped(message, digest: digest) { throw Refusal(482, .loop) }
             let tag = try self.tag(of: message)
             if route.destination == .edge { return self.answerOptions(message, origin: origin, domain: domain) }
-            let hop = try self.deviceHop(for: route)
+            let hop: DeviceHop
+            switch try self.way(of: message, route, tag, origin) {
+            case .flow(let device): hop = device
+            case .located(let outbound):
+                return try self.begin(message, key, route, outbound, digest, fromCore: origin)
+            }
             guard let domain = hop.state.domain(in: self.snapshot) else { throw Refusal(480, .flowGone) }
             guard self.snapshot.mayReach(domain, from: origin.source.address) else {
                 throw Refusal(404, .unknownToken)  // PBX-14: another domain's core
@@ -95,17 +98,15 @@ extension Worker {
         guard let number = transaction.responses.openBranch() else { return }
         guard
             let bytes = try? self.deviceRequest(
-                transaction.request, passage, ownRoutes: hop.ownRoutes, contact: hop.contact, routes: hop.routes,
-                source: transaction.origin.source, transport: hop.state.transport,
-                sentBy: hop.state.sentBy(passage.domain),
-                branch: branch)
+                transaction.request, passage, hop.form, source: transaction.origin.source,
+                transport: hop.state.transport, sentBy: hop.state.sentBy(passage.domain), branch: branch)
         else {
             transaction.branches.append(.unsent(self, branch, transaction, number))
             let verdict = transaction.responses.transportFailed(number, hasAlternative: false)
             return self.carryOut(verdict, of: transaction, branch: nil, response: nil)
         }
         let client = ClientTransaction(
-            worker: self, branch: branch, request: bytes, isInvite: transaction.isInvite, leg: .flow(hop.state.id),
+            worker: self, branch: branch, request: bytes, isInvite: transaction.isInvite, leg: hop.state.leg,
             remote: hop.state.remote, transport: hop.state.transport, target: nil,
             sentBy: hop.state.sentBy(passage.domain), parent: transaction, number: number)
         transaction.branches.append(client)
@@ -113,22 +114,77 @@ extension Worker {
         client.start()
     }
 
+    /// An ACK to a 2xx, and a CANCEL that matches nothing, go on without state (RFC 3261 §16.10, §16.11).
     private func forwardStatelessly(_ message: Message, _ route: CoreRoute, fromCore origin: WorkerMessage.Origin) {
-        guard message.maxForwards != 0, let hop = try? self.deviceHop(for: route),
-            let domain = hop.state.domain(in: self.snapshot),
-            let passage = try? self.passage(of: message, route, hop, nil, domain, origin),
-            let bytes = try? self.deviceRequest(
-                message, passage, ownRoutes: hop.ownRoutes, contact: hop.contact, routes: hop.routes,
-                source: origin.source, transport: hop.state.transport, sentBy: hop.state.sentBy(domain),
-                branch: self.nextBranch(loop: self.shared.matcher.loopDigest(of: message)))
-        else { return }
-        self.send(bytes, by: .flow(hop.state.id))
+        let way: OutsideWay
+        do throws(Refusal) {
+            guard message.maxForwards != 0 else { return }
+            way = try self.way(of: message, route, try self.tag(of: message), origin)
+        } catch {
+            return self.metrics.refused(self.shared.metrics.noDomain, error.rule)
+        }
+        switch way {
+        case .flow(let hop):
+            guard let domain = hop.state.domain(in: self.snapshot),
+                let passage = try? self.passage(of: message, route, hop, nil, domain, origin),
+                let bytes = try? self.deviceRequest(
+                    message, passage, hop.form, source: origin.source, transport: hop.state.transport,
+                    sentBy: hop.state.sentBy(domain),
+                    branch: self.nextBranch(loop: self.shared.matcher.loopDigest(of: message)))
+            else { return }
+            self.send(bytes, by: hop.state.leg)
+        case .located(let outbound):
+            self.forwardStatelessly(message, outbound, fromCore: origin)
+        }
     }
 
     // MARK: Where it goes
 
-    /// The worker that owns the device's connection.
-    private func owner(of route: CoreRoute) -> UInt16? {
+    private func handOver(
+        _ message: Message, _ origin: WorkerMessage.Origin, to mailbox: Mailbox, _ handOvers: Int
+    ) {
+        if !mailbox.post(.request(message, origin, handOvers: handOvers + 1)) {
+            self.metrics.datagramDropped(.queueFull)
+        }
+    }
+
+    /// An ACK or CANCEL carries less than its INVITE, so the next hop that it names may be another worker's: whichever has
+    /// the transaction takes it, and the last one forwards what matches nothing.
+    private func passedOn(
+        _ message: Message, _ route: CoreRoute, _ origin: WorkerMessage.Origin, _ handOvers: Int
+    ) -> Bool {
+        let count = self.shared.workerCount
+        guard self.isLocated(route), handOvers + 1 < count,
+            let mailbox = self.mailbox(of: UInt16(truncatingIfNeeded: (Int(self.index) + 1) % count))
+        else { return false }
+        self.handOver(message, origin, to: mailbox, handOvers)
+        return true
+    }
+
+    /// Whether no flow of ours is named, so that the next hop has to be located.
+    private func isLocated(_ route: CoreRoute) -> Bool {
+        switch route.destination {
+        case .elsewhere: true
+        case .flow(let token, _): token.flow == nil
+        case .device(let device): device.flow == nil && device.binding == nil
+        case .binding, .edge: false
+        }
+    }
+
+    /// The worker that owns the device's connection, or those to the next hop.
+    private func owner(of route: CoreRoute, _ message: Message, _ origin: WorkerMessage.Origin) -> UInt16? {
+        if let owner = self.flowOwner(of: route) { return owner }
+        guard self.isLocated(route) else { return nil }
+        do throws(Refusal) {
+            guard case .located(let outbound) = try self.way(of: message, route, try self.tag(of: message), origin)
+            else { return nil }
+            return self.owner(of: outbound)
+        } catch {
+            return nil  // refused here as well as anywhere
+        }
+    }
+
+    private func flowOwner(of route: CoreRoute) -> UInt16? {
         switch route.destination {
         case .device(let device):
             if let flow = device.flow, flow.boot == self.shared.boot { return flow.worker }
@@ -160,56 +216,18 @@ extension Worker {
         }
     }
 
-    /// The device's connection. What was learnt over a connection is reached over it alone (PBX-11, REG-06): no look-up, no
-    /// new connection.
-    private func deviceHop(for route: CoreRoute) throws(Refusal) -> DeviceHop {
-        switch route.destination {
-        case .device(let device):
-            if let (flow, state) = self.flow(device.flow) {
-                return DeviceHop(
-                    flow: flow, state: state, contact: device.contact, routes: device.routes,
-                    ownRoutes: route.ownRoutes)
-            }
-            guard let key = device.binding, let binding = self.shared.bindings.binding(key, now: self.now),
-                let (flow, state) = self.flow(binding.flow)
-            else { throw Self.unreachable(device.contact) }
-            return DeviceHop(
-                flow: flow, state: state, contact: device.contact, routes: device.routes, ownRoutes: route.ownRoutes)
-        case .binding(_, let key):
-            guard let binding = self.shared.bindings.binding(key, now: self.now) else {
-                // The token is ours, so the device was here once: it is away, not unknown.
-                throw Refusal(480, .unknownBinding, warning: "the device is not registered")
-            }
-            guard let (flow, state) = self.flow(binding.flow) else { throw Self.unreachable(binding.contact) }
-            return DeviceHop(
-                flow: flow, state: state, contact: binding.contact, routes: [], ownRoutes: route.ownRoutes)
-        case .flow(let token, let isPath):
-            guard let (flow, state) = self.flow(token.flow) else {
-                throw Refusal(isPath ? 430 : 480, .flowGone, warning: "the device's connection is gone")
-            }
-            return DeviceHop(flow: flow, state: state, contact: nil, routes: [], ownRoutes: route.ownRoutes)
-        case .edge:
-            throw Refusal(404, .notHere)
-        case .elsewhere:
-            throw Refusal(
-                480, .outboundNotBuilt,
-                warning: "no registered device: calls to other domains need outbound routing, which this version lacks")
-        }
-    }
-
     /// The device's connection is gone. A `sips:` contact cannot be reached in any other way that is secure.
-    private static func unreachable(_ contact: [UInt8]) -> Refusal {
+    static func unreachable(_ contact: [UInt8]) -> Refusal {
         self.isSIPS(contact)
             ? .sipsNotAllowed : Refusal(480, .flowGone, warning: "the device's connection is gone")
     }
 
     /// A connection of this worker that a token names.
-    private func flow(_ reference: FlowReference?) -> (StreamFlow, FlowState)? {
+    func flow(_ reference: FlowReference?) -> FlowState? {
         guard let reference, reference.boot == self.shared.boot, reference.worker == self.index,
-            let flow = self.flows[reference.number], let state = flow.userData as? FlowState, state.side == .outside,
-            flow.isUsable
+            let state = self.state(ofFlow: reference.number), state.side == .outside, self.isUsable(state)
         else { return nil }
-        return (flow, state)
+        return state
     }
 
     /// The session that the core's copy of our tag names.
@@ -233,18 +251,7 @@ extension Worker {
         of message: Message, _ route: CoreRoute, _ hop: DeviceHop, _ tag: SessionTag?, _ domain: DomainRuntime,
         _ origin: WorkerMessage.Origin
     ) throws(Refusal) -> Passage {
-        let session: Session
-        if let known = route.session, !route.isPath {
-            session = known
-        } else if let tag {
-            session = tag.session
-        } else {
-            guard domain.configuration.security.untagged == .allow else {
-                throw Refusal(403, .untagged, warning: "a leg without a session tag is refused for this domain")
-            }
-            session = self.newSession(
-                route.requestURI.scheme == .sips || hop.contact.map(Self.isSIPS) == true ? .sips : .plain)
-        }
+        let session = try self.session(of: message, route, tag, domain, contact: hop.contact)
         let protect = domain.configuration.security.protect
         let mustBeSecure =
             session.arrival == .sips || route.requestURI.scheme == .sips || hop.contact.map(Self.isSIPS) == true
@@ -258,19 +265,19 @@ extension Worker {
         let core = self.coreTarget(of: message, origin, domain)
         return Passage(
             direction: .toOutside, domain: domain, session: session, flow: hop.state.reference,
-            binding: route.binding, outsidePort: hop.state.local.port,
+            binding: route.binding, outside: hop.state.service,
             isOutsideSecure: hop.state.transport == .tls, mirrorsTransport: hop.wroteTransportTLS(message),
             coreBind: self.bind(of: origin, core.transport), coreTransport: core.transport, coreTarget: core.endpoint,
             registration: nil)
     }
 
-    private static func isSIPS(_ uri: [UInt8]) -> Bool {
+    static func isSIPS(_ uri: [UInt8]) -> Bool {
         uri.prefix(5).elementsEqual("sips:".utf8) { $0 | 0x20 == $1 | 0x20 }
     }
 
     /// Where the core server that sent a request is reached in later requests of its dialog: the target that has its
     /// address, else where the request came from, for which TCP needs the port that its Via names.
-    private func coreTarget(
+    func coreTarget(
         of message: Message, _ origin: WorkerMessage.Origin, _ domain: DomainRuntime
     ) -> (transport: Transport, endpoint: Endpoint) {
         if origin.transport == .udp { return (.udp, origin.source) }
@@ -284,7 +291,7 @@ extension Worker {
     }
 
     /// The core bind that a request from the core came to, as its index.
-    private func bind(of origin: WorkerMessage.Origin, _ transport: Transport) -> Int {
+    func bind(of origin: WorkerMessage.Origin, _ transport: Transport) -> Int {
         if case .datagram(let socket, _) = origin.leg { return socket }
         return self.coreBinds.entries.firstIndex { $0.transport == transport && $0.endpoint == origin.local }
             ?? self.coreBinds.index(for: transport, isIPv6: origin.source.address.isIPv6) ?? 0

@@ -82,21 +82,22 @@ extension Worker {
         return uri
     }
 
-    /// `sips:token@advertise` or `sip:token@advertise` as the outside sees it (PBX-03, RR-03 to RR-06).
+    /// `sips:token@host` or `sip:token@host` as the outside sees it (PBX-03, RR-03 to RR-06).
     func outsideURI(_ token: [UInt8], _ passage: Passage) -> [UInt8] {
         var uri: [UInt8] = []
         uri.append(passage.isSIPS ? "sips:" : "sip:")
         uri.append(contentsOf: token)
         uri.append(0x40)
-        uri.append(contentsOf: passage.domain.advertise)
-        if passage.outsidePort != (passage.isSIPS ? 5061 : 5060) {
+        uri.append(contentsOf: passage.domain.host(of: passage.outside.transport))
+        // A name with a port and no transport leads to UDP (RFC 3263 §4.1), so UDP always says its port.
+        if passage.outside.transport == .udp || passage.outside.port != (passage.isSIPS ? 5061 : 5060) {
             uri.append(0x3A)
-            uri.append(decimal: UInt64(passage.outsidePort))
+            uri.append(decimal: UInt64(passage.outside.port))
         }
-        if passage.isOutsideSecure {
-            if passage.mirrorsTransport, !passage.isSIPS { uri.append(";transport=tls") }
-        } else {
-            uri.append(";transport=tcp")
+        switch passage.outside.transport {
+        case .tls: if passage.mirrorsTransport, !passage.isSIPS { uri.append(";transport=tls") }
+        case .tcp: uri.append(";transport=tcp")
+        case .udp: break
         }
         return uri
     }
@@ -113,7 +114,11 @@ extension Worker {
     }
 
     /// The value of our own Via.
-    func viaValue(_ transport: Transport, sentBy: [UInt8], branch: Branch) -> [UInt8] {
+    ///
+    /// - Parameter parameters: more of them, with their semicolons.
+    func viaValue(
+        _ transport: Transport, sentBy: [UInt8], branch: Branch, _ parameters: StaticString = ""
+    ) -> [UInt8] {
         var value: [UInt8] = []
         value.reserveCapacity(sentBy.count + Branch.length + 32)
         switch transport {
@@ -125,6 +130,7 @@ extension Worker {
         value.append(";branch=")
         branch.append(to: &value)
         if transport == .udp { value.append(";rport") }
+        value.append(parameters)
         return value
     }
 }

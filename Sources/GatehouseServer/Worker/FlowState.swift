@@ -20,7 +20,18 @@ final class FlowState {
     let local: Endpoint
     /// The name of the flow in tokens.
     let reference: FlowReference
+    /// The way to the peer.
+    let leg: Leg
+    /// Our listener for what the peer sends later: the one that it came in by, or, where we opened the connection, the
+    /// domain's that suits it.
+    let service: OutsideService
+    /// Whether we opened it.
+    let isOutbound: Bool
     var id: FlowID { FlowID(worker: self.reference.worker, number: self.reference.number) }
+    /// Whether a device registered over a datagram flow.
+    var isRegistered = false
+    /// When a datagram last came or went, in nanoseconds of the worker's clock.
+    var lastActivity: UInt64 = 0
 
     /// The domain of an outside flow as of `generation`; a domain that a reload removed stays in force here.
     private(set) var domain: DomainRuntime?
@@ -29,7 +40,9 @@ final class FlowState {
     /// What the connection is counted in: a domain that a reload takes away and another gives back counts anew.
     let counters: DomainCounters?
     /// The parameters of the session tag that describe this connection.
-    let facts: [UInt8]
+    private(set) var facts: [UInt8]
+    /// The address at which the peer is reached over this connection (RFC 5923 §8.2).
+    var alias: Endpoint?
     /// The contacts that were registered over this flow.
     var registered: [Registered] = []
     /// Requests of this flow that still wait for their final answer, for a peer that will send nothing more.
@@ -46,20 +59,32 @@ final class FlowState {
     /// The most contacts remembered of one flow; a trunk registers one.
     static let registeredLimit = 64
 
+    /// - Parameters:
+    ///   - leg: nil for the connection that `reference` names.
+    ///   - service: nil for the transport and port of `local`.
     init(
         side: Side, transport: Transport, remote: Endpoint, local: Endpoint, reference: FlowReference,
-        domain: DomainRuntime?, generation: Int, source: Source?, facts: [UInt8]
+        domain: DomainRuntime?, generation: Int, source: Source?, facts: [UInt8], leg: Leg? = nil,
+        service: OutsideService? = nil, isOutbound: Bool = false
     ) {
         self.side = side
         self.transport = transport
         self.remote = remote
         self.local = local
         self.reference = reference
+        self.leg = leg ?? .flow(FlowID(worker: reference.worker, number: reference.number))
+        self.service = service ?? OutsideService(transport: transport, port: local.port)
+        self.isOutbound = isOutbound
         self.domain = domain
         self.generation = generation
         self.source = source
         self.counters = domain?.counters
         self.facts = facts
+    }
+
+    /// Says what is known once a connection of ours is open.
+    func describe(_ facts: ArrivalFacts) {
+        self.facts = facts.text
     }
 
     /// The domain in the newest configuration.
@@ -76,7 +101,7 @@ final class FlowState {
     /// The sent-by of our Via towards the device.
     func sentBy(_ domain: DomainRuntime) -> SentBy {
         if let sentBy = self.ownSentBy { return sentBy }
-        let sentBy = SentBy(host: domain.advertise, port: self.local.port)
+        let sentBy = domain.sentBy(self.service)
         self.ownSentBy = sentBy
         return sentBy
     }

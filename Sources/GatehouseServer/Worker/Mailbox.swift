@@ -8,8 +8,8 @@ import Synchronization
 enum WorkerMessage: Sendable {
     /// A response to a branch of the receiver.
     case response(Message, Origin)
-    /// A request from the core for a device whose connection is the receiver's.
-    case request(Message, Origin)
+    /// A request from the core for a device or peer whose connection is the receiver's; how many workers had it before.
+    case request(Message, Origin, handOvers: Int)
     /// Bytes for a connection of the receiver.
     case send([UInt8], flow: UInt64)
     /// A request of the receiver's did not arrive.
@@ -31,6 +31,8 @@ enum Leg: Sendable, Hashable {
     case flow(FlowID)
     /// The core socket of this index, which every worker has, and the peer's address.
     case datagram(socket: Int, Endpoint)
+    /// The outside UDP socket of this index, which is the worker's own, and the peer's address.
+    case outsideDatagram(socket: Int, Endpoint)
 }
 
 /// What other workers have put before a worker. Posting takes a lock for an append; the receiver is woken once for all that

@@ -16,9 +16,9 @@ struct Passage {
     var flow: FlowReference?
     /// The registration that the device is found by when that flow is gone.
     var binding: BindingKey?
-    /// Port of the outside listener, for the URIs that the device sees.
-    var outsidePort: UInt16
-    /// Whether the device's connection is TLS.
+    /// Our listener as the URIs say that the device sees.
+    var outside: OutsideService
+    /// Whether the leg outside is TLS.
     var isOutsideSecure: Bool
     /// Whether our URIs towards the device say `transport=tls`, because it wrote that itself (RR-03).
     var mirrorsTransport: Bool
@@ -30,8 +30,8 @@ struct Passage {
     /// Of a REGISTER towards a `pbx` core.
     var registration: Registration?
 
-    /// Whether URIs that the device sees of us are `sips:`.
-    var isSIPS: Bool { self.session.arrival == .sips }
+    /// Whether URIs that the device sees of us are `sips:`; not on a leg that an override let go without TLS.
+    var isSIPS: Bool { self.session.arrival == .sips && (self.isOutsideSecure || self.direction == .toCore) }
 }
 
 /// The contacts of a REGISTER, as the device wrote them and as a `pbx` core sees them.

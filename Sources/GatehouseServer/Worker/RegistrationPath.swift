@@ -92,12 +92,13 @@ extension Worker {
 
     /// A registrar's 2xx makes, refreshes and ends the bindings (REG-15).
     func registered(_ transaction: ServerTransaction, _ response: Message) {
-        guard let flow = transaction.passage.flow, let state = self.flows[flow.number]?.userData as? FlowState else {
+        guard let flow = transaction.passage.flow, let state = self.state(ofFlow: flow.number) else {
             return
         }
         guard let registration = transaction.passage.registration else {
             // A `proxy` core keeps the bindings itself; what they need here is the connection (CONN-01).
-            self.flows[flow.number]?.isRegistered = response.first(.contact) != nil
+            state.isRegistered = response.first(.contact) != nil
+            self.flows[flow.number]?.isRegistered = state.isRegistered
             return
         }
         if registration.isWildcard {
@@ -125,7 +126,8 @@ extension Worker {
                 self.metrics.limitHit(transaction.passage.domain.metrics, .bindings)
             }
         }
-        self.flows[flow.number]?.isRegistered = !state.registered.isEmpty
+        state.isRegistered = !state.registered.isEmpty
+        self.flows[flow.number]?.isRegistered = state.isRegistered
     }
 
     /// The seconds that the registrar gives each of our bindings: `expires` of its Contact, else Expires, else an hour

@@ -48,6 +48,7 @@ extension Worker {
             }
             let digest = self.shared.matcher.loopDigest(of: message)
             if self.shared.matcher.isLooped(message, digest: digest) { throw Refusal(482, .loop) }
+            self.noteAlias(message, state, domain)
             let route = try RouteProcessing.fromOutside(
                 message, domain: domain.key, isSecure: state.transport == .tls,
                 knowledge: OutsideKnowledge(
@@ -85,7 +86,7 @@ extension Worker {
         let arrival: Arrival = route.requestURI.scheme == .sips ? .sips : state.transport == .tls ? .tls : .plain
         var passage = Passage(
             direction: .toCore, domain: domain, session: route.session ?? self.newSession(arrival),
-            flow: state.reference, binding: nil, outsidePort: state.local.port,
+            flow: state.isOutbound ? nil : state.reference, binding: nil, outside: state.service,
             isOutsideSecure: state.transport == .tls, mirrorsTransport: false, coreBind: 0, coreTransport: .udp,
             coreTarget: state.remote, registration: nil)
         // A dialog that began as SIPS does not go on over a plain connection, whatever its URIs say.
@@ -138,6 +139,7 @@ extension Worker {
 
     /// Opens a branch to the transaction's next core server (RFC 3261 §16.6, RFC 3263 §4.3), or says that there is none.
     func tryNextHop(of transaction: ServerTransaction) {
+        if transaction.outbound != nil { return self.tryNextCandidate(of: transaction) }
         guard let route = transaction.outsideRoute, let state = transaction.flowState, !transaction.hops.isEmpty,
             let number = transaction.responses.openBranch()
         else {
@@ -181,7 +183,7 @@ extension Worker {
         var fallback: CoreHop?
         var bytes = try self.coreRequest(
             message, route, passage, from: state, transport: transport, bind: bind, branch: branch)
-        if transport == .udp, bytes.count > Self.datagramLimit, let twin = hop.streamTwin,
+        if transport == .udp, bytes.count > Self.datagramLimit(pathMTU: passage.domain.configuration.core.pathMTU), let twin = hop.streamTwin,
             let streamBind = self.coreBinds.index(for: .tcp, isIPv6: twin.address.isIPv6)
         {
             fallback = hop
@@ -212,8 +214,8 @@ extension Worker {
         var fallback: CoreHop?
     }
 
-    /// The most bytes of a request over UDP while the path's MTU is unknown (RFC 3261 §18.1.1).
-    static let datagramLimit = 1300
+    /// The most bytes of a request over UDP: within 200 of the path's MTU, 1,300 where that is unknown (RFC 3261 §18.1.1).
+    static func datagramLimit(pathMTU: Int?) -> Int { pathMTU.map { max(0, $0 - 200) } ?? 1300 }
 }
 
 extension Message {

@@ -74,12 +74,11 @@ extension Worker {
     /// The copy of the core's request that goes to a device.
     ///
     /// - Parameters:
-    ///   - ownRoutes: Route values of ours at the top.
-    ///   - contact: the device's own URI, where the core knows only a token (kind `pbx`).
-    ///   - routes: proxies on the way to the device that the core does not know of (kind `pbx`).
+    ///   - source: where the request came from.
+    ///   - sentBy: of our Via.
     func deviceRequest(
-        _ message: Message, _ passage: Passage, ownRoutes: Int, contact: [UInt8]?, routes: [[UInt8]],
-        source: Endpoint, transport: Transport, sentBy: SentBy, branch: Branch
+        _ message: Message, _ passage: Passage, _ form: OutsideForm, source: Endpoint, transport: Transport,
+        sentBy: SentBy, branch: Branch
     ) throws(ForwardFault) -> [UInt8] {
         var editor = MessageEditor(message)
         let isPBX = passage.domain.isPBX
@@ -90,20 +89,25 @@ extension Worker {
                 editor.remove(field)  // TRUST-07
             case .pAssertedIdentity:
                 if hidesIdentity { editor.remove(field) }  // TRUST-03
-            case .via, .route, .recordRoute, .path, .serviceRoute:
+            case .via, .recordRoute, .path, .serviceRoute:
                 if isPBX { editor.remove(field) }
+            case .route:
+                if form.dropsRoutes { editor.remove(field) }
             case .warning, .reason:
                 if isPBX { self.hideCore(field, of: message, passage.domain, &editor) }
             default:
                 break
             }
         }
+        if let uri = form.requestURI { editor.replace(message.requestURI, with: uri) }
+        if !form.dropsRoutes {
+            editor.removeTopRoutes(form.ownRoutes, of: message)
+            if let strict = form.strictRouter { editor.yield(to: strict, in: message) }
+        }
+        for route in form.routes.reversed() { editor.insertAtTop("Route", [0x3C] + route + [0x3E]) }
         if isPBX {
-            if let contact { editor.replace(message.requestURI, with: contact) }
-            for route in routes.reversed() { editor.insertAtTop("Route", [0x3C] + route + [0x3E]) }
             try self.replaceCoreContacts(in: message, passage, &editor)
         } else {
-            editor.removeTopRoutes(ownRoutes, of: message)
             editor.markReceived(from: source)
             if message.method.isRecordRouted {
                 guard let routes = self.recordRoutes(passage) else { throw .unwritable }
@@ -115,7 +119,7 @@ extension Worker {
         editor.lowerMaxForwards(of: message)
         editor.limitBreadth(of: message)
         editor.insertAtTop(
-            "Via", self.viaValue(transport, sentBy: sentBy.text, branch: branch))
+            "Via", self.viaValue(transport, sentBy: sentBy.text, branch: branch, form.viaParameters))
         editor.setContentLength()
         do { return try editor.finish() } catch { throw .unwritable }
     }
@@ -173,8 +177,7 @@ extension Worker {
 
     /// The registration that a Contact of this flow belongs to.
     private func binding(of flow: FlowReference?, contact: ArraySlice<UInt8>) -> BindingKey? {
-        guard let flow, flow.worker == self.index, let state = self.flows[flow.number]?.userData as? FlowState
-        else { return nil }
+        guard let flow, flow.worker == self.index, let state = self.state(ofFlow: flow.number) else { return nil }
         return state.binding(for: contact)
     }
 
@@ -239,14 +242,19 @@ extension MessageEditor {
             self.remove(value: value, of: .route)
         case .toStrictRouter(let value):
             guard case .nextRoute(let next) = route.destination else { break }
-            self.append("Route", [0x3C] + message.requestURI.bytes(in: message.bytes) + [0x3E])
-            self.replace(message.requestURI, with: next.whole.bytes(in: message.bytes))
-            self.remove(value: value, of: .route)
+            self.yield(to: .init(uri: next, value: value), in: message)
         case .withoutOwnAddress:
             let uri = route.requestURI
             for name in ["maddr", "transport"] as [StaticString] { self.removeParameter(name, of: uri, in: message) }
             if uri.port != nil { self.replace(ByteRange(uri.host.end, uri.hostPort.end), with: []) }
         }
+    }
+
+    /// Puts a strict router into the Request-URI, and that at the end of the Route list (RFC 3261 §16.6 item 6).
+    mutating func yield(to strict: CoreRoute.NextRoute, in message: Message) {
+        self.append("Route", [0x3C] + message.requestURI.bytes(in: message.bytes) + [0x3E])
+        self.replace(message.requestURI, with: strict.uri.whole.bytes(in: message.bytes))
+        self.remove(value: strict.value, of: .route)
     }
 
     /// Writes the version of the start line as everything of ours says it (MSG-11).

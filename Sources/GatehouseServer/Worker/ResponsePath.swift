@@ -98,6 +98,7 @@ extension Worker {
 
     /// A final response of our own for a request that was forwarded.
     private func makeFinal(_ status: Int, for transaction: ServerTransaction) {
+        if status == 500, let refusal = transaction.outbound?.refusal { return self.makeFinal(refusal, for: transaction) }
         var extra: [(StaticString, [UInt8])] = []
         if status == 500 {
             extra.append(
@@ -111,6 +112,20 @@ extension Worker {
                 toTag: self.ownTags.tag(for: transaction.request), extra: extra)
         else { return }
         transaction.respond(bytes, status: status)
+    }
+
+    /// The answer for want of a server of the next hop.
+    private func makeFinal(_ refusal: Refusal, for transaction: ServerTransaction) {
+        var extra: [(StaticString, [UInt8])] = []
+        if let warning = refusal.warning {
+            extra.append(("Warning", self.warning(transaction.passage.domain, warning.text, warning.code)))
+        }
+        guard
+            let bytes = ResponseWriter.make(
+                status: refusal.status, to: transaction.request, source: transaction.origin.source,
+                toTag: self.ownTags.tag(for: transaction.request), extra: extra)
+        else { return }
+        transaction.respond(bytes, status: refusal.status)
     }
 
     // MARK: Writing
@@ -182,7 +197,7 @@ extension Worker {
             }
             if response.status / 100 == 3 { return self.hideRedirection(in: response, passage, &editor) }
             switch branch.leg {
-            case .datagram(_, let endpoint):
+            case .datagram(_, let endpoint), .outsideDatagram(_, let endpoint):
                 passage.coreTransport = .udp
                 passage.coreTarget = endpoint
             case .flow(let id):
@@ -221,9 +236,11 @@ extension ClientTransaction {
         case (.datagram(_, let sent), .datagram(_, let received)):
             // A server with several addresses may answer from another port, though not as another host.
             return sent.address == received.address
+        case (.outsideDatagram(_, let sent), .outsideDatagram(_, let received)):
+            return sent.address == received.address
         case (.flow(let sent), .flow(let received)):
             return sent == received || self.remote.address == origin.source.address
-        case (.datagram, .flow), (.flow, .datagram):
+        case (.datagram, _), (.outsideDatagram, _), (.flow, _):
             return false
         }
     }

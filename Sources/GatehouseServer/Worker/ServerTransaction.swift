@@ -28,6 +28,8 @@ final class ServerTransaction: TimerTarget {
     var hops: [CoreHop] = []
     /// How the request crosses towards the core; nil towards the outside.
     var outsideRoute: OutsideRoute?
+    /// The search for a server of a next hop outside; nil where the way is a device's flow.
+    var outbound: OutboundAttempt?
     /// Of the request as it came (RFC 5393 §4.2).
     var loop = LoopDigest.none
     /// The CANCEL that came for it.
@@ -114,18 +116,18 @@ final class ServerTransaction: TimerTarget {
             switch action {
             case .send:
                 self.latest = bytes
-                self.worker.send(bytes, by: self.origin.leg)
+                self.worker.sendResponse(bytes, status: status, of: self)
             case .sendSuccess(let timerL):
-                self.worker.send(bytes, by: self.origin.leg)
+                self.worker.sendResponse(bytes, status: status, of: self)
                 self.latest = nil
                 if let timerL { self.end = self.worker.startTimer(timerL, self, kind: TimerKind.l.rawValue) }
             case .sendFailure(let timerG, let timerH):
                 self.latest = bytes
-                self.worker.send(bytes, by: self.origin.leg)
+                self.worker.sendResponse(bytes, status: status, of: self)
                 if let timerG { self.retransmission = self.worker.startTimer(timerG, self, kind: TimerKind.g.rawValue) }
                 self.end = self.worker.startTimer(timerH, self, kind: TimerKind.h.rawValue)
             case .sendStatelessly:
-                self.worker.send(bytes, by: self.origin.leg)
+                self.worker.sendResponse(bytes, status: status, of: self)
                 return
             case .drop:
                 return
@@ -136,7 +138,7 @@ final class ServerTransaction: TimerTarget {
             switch action {
             case .sendFinal(let timerJ):
                 self.latest = bytes
-                self.worker.send(bytes, by: self.origin.leg)
+                self.worker.sendResponse(bytes, status: status, of: self)
                 self.cancelTimers()
                 if let timerJ {
                     self.end = self.worker.startTimer(timerJ, self, kind: TimerKind.j.rawValue)
@@ -173,6 +175,7 @@ final class ServerTransaction: TimerTarget {
         guard self.isEnded, self.responses.isFinished else { return }
         for branch in self.branches { branch.detach() }
         self.branches = []
+        self.outbound = nil
     }
 
     /// Forgets everything at once, for a worker that stops.

@@ -39,6 +39,7 @@ final class Upkeep: TimerTarget {
             let shared = self.worker.shared
             _ = shared.bindings.removeExpired(now: now)
             shared.calls.removeExpired(now: now)
+            for mailbox in shared.mailboxes { mailbox.perform { $0.sweepDatagramFlows() } }
             self.trim()
         }
         self.worker.startTimer(Self.interval, self, kind: 0)

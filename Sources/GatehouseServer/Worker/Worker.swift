@@ -25,6 +25,13 @@ final class Worker {
     var distributions: [DomainKey: Distribution] = [:]
     /// The edge's core binds; every worker has a UDP socket on each UDP one.
     var coreBinds = CoreBinds()
+    /// UDP sockets towards the outside, and the peers known by them.
+    var outsideSockets = OutsideSockets()
+    var datagramFlows = DatagramFlows()
+    /// Connections to peers that we opened.
+    var outbound = OutboundPool()
+    /// Sessions whose use of an override the log has told.
+    var notedOverrides: Set<SessionID> = []
     private(set) var context: FlowContext?
     /// The first worker's alone.
     var upkeep: Upkeep?
@@ -77,6 +84,7 @@ final class Worker {
         self.context?.timers = snapshot.configuration.edge.timers
         self.context?.limits = snapshot.configuration.edge.limits
         self.context?.messageLimits = self.messageLimits
+        self.retireOutsideSockets()
     }
 
     /// Closes everything; the worker is of no use afterwards.
@@ -86,6 +94,7 @@ final class Worker {
         self.serverTransactions = [:]
         self.clientTransactions = [:]
         self.coreBinds.close()
+        self.outsideSockets.closeAll()
         self.context?.close()
     }
 
@@ -96,6 +105,9 @@ final class Worker {
 
     /// Seconds since 1970.
     var wallClock: UInt32 { UInt32(clamping: Int(secondsSince1970())) }
+
+    /// The day in UTC, for overrides that end.
+    var today: CalendarDate { CalendarDate(secondsSince1970: self.wallClock) }
 
     func nextBranch(loop: LoopDigest) -> Branch {
         self.lastBranch &+= 1
@@ -117,9 +129,27 @@ final class Worker {
             guard let endpoint = self.coreBinds.socket(socket) else { return false }
             endpoint.send(bytes, to: remote)
             return true
+        case .outsideDatagram(let socket, let remote):
+            guard let entry = self.outsideSockets[socket] else { return false }
+            entry.socket.send(bytes, to: remote)
+            return true
         case .flow(let id):
             if id.worker == self.index { return self.flows[id.number]?.send(bytes) ?? false }
             return self.mailbox(of: id.worker)?.post(.send(bytes, flow: id.number)) ?? false
+        }
+    }
+
+    /// What is known of a flow of this worker.
+    func state(ofFlow number: UInt64) -> FlowState? {
+        self.flows[number]?.userData as? FlowState ?? self.datagramFlows.flow(number)
+    }
+
+    /// Whether a request may be sent on a flow of this worker.
+    func isUsable(_ state: FlowState) -> Bool {
+        switch state.leg {
+        case .flow(let id): self.flows[id.number]?.isUsable ?? false
+        case .outsideDatagram(let socket, _): self.outsideSockets[socket] != nil
+        case .datagram: true
         }
     }
 
@@ -135,8 +165,8 @@ final class Worker {
         switch message {
         case .response(let response, let origin):
             self.receiveResponse(response, from: origin)
-        case .request(let request, let origin):
-            self.receiveRequest(request, fromCore: origin, isHandedOver: true)
+        case .request(let request, let origin, let handOvers):
+            self.receiveRequest(request, fromCore: origin, handOvers: handOvers)
         case .send(let bytes, let flow):
             _ = self.flows[flow]?.send(bytes)
         case .failed(let branch):
@@ -180,7 +210,9 @@ final class Worker {
     }
 
     /// Whether another server could take a request whose attempt failed.
-    func hasAlternative(_ transaction: ServerTransaction) -> Bool { !transaction.hops.isEmpty }
+    func hasAlternative(_ transaction: ServerTransaction) -> Bool {
+        !transaction.hops.isEmpty || transaction.outbound?.hasAlternative(now: self.now) ?? false
+    }
 
     /// Sends the CANCEL of a branch as a transaction of its own, with the INVITE's branch (RFC 3261 §9.1).
     func sendCancel(_ cancel: [UInt8], for client: ClientTransaction) {

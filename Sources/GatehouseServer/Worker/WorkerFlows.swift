@@ -45,7 +45,11 @@ extension Worker: StreamFlowOwner {
     }
 
     func flowOpened(_ flow: StreamFlow) {
-        if flow.isOutbound { return }  // a core connection of ours: known since it was asked for
+        if flow.isOutbound {
+            // Known since it was asked for.
+            if let state = flow.userData as? FlowState, state.side == .outside { self.outboundOpened(flow, state) }
+            return
+        }
         guard let listener = flow.listener, let entrance = self.listeners[listener.number] else {
             return flow.close(.refused(cause: "the listener is gone"))
         }
@@ -62,7 +66,7 @@ extension Worker: StreamFlowOwner {
             return flow.close(.refused(cause: "its domain is no longer configured"))
         }
         if let tls { self.metrics.handshakeCompleted(domain.metrics, isResumed: tls.isResumed, version: tls.version) }
-        guard let source = self.enter(flow, domain) else { return }
+        guard let source = self.enter(flow.remote, domain, refused: { flow.close(.refused(cause: $0)) }) else { return }
         let facts = ArrivalFacts(
             transport: flow.transport, domain: domain.configuration.name, tlsVersion: tls?.version,
             cipher: tls?.cipher, peer: flow.remote, verified: tls?.verified?.displayName)
@@ -84,38 +88,46 @@ extension Worker: StreamFlowOwner {
         }
     }
 
-    /// Takes the connection's places in its domain, or closes it over a limit.
-    private func enter(_ flow: StreamFlow, _ domain: DomainRuntime) -> Source? {
+    /// Takes a peer's places in its domain; nil over a limit.
+    func enter(_ remote: Endpoint, _ domain: DomainRuntime, refused: (String) -> Void = { _ in }) -> Source? {
         let counters = domain.counters
         let count = counters.connections.wrappingAdd(1, ordering: .relaxed).newValue
         guard count <= domain.limits.connections ?? .max else {
             counters.connections.wrappingSubtract(1, ordering: .relaxed)
-            self.refuse(flow, domain, .connections, .connections, "limits.connections of its domain is reached")
+            let cause = "limits.connections of its domain is reached"
+            self.refuse(remote, domain, .connections, .connections, cause)
+            refused(cause)
             return nil
         }
         guard
             let source = counters.sources.enter(
-                flow.remote.address, domain: domain.key.bits, limit: domain.limits.connectionsPerSource)
+                remote.address, domain: domain.key.bits, limit: domain.limits.connectionsPerSource)
         else {
             counters.connections.wrappingSubtract(1, ordering: .relaxed)
-            self.refuse(
-                flow, domain, .connectionsPerSource, .connectionsPerSource,
-                "limits.connections_per_source of its domain is reached")
+            let cause = "limits.connections_per_source of its domain is reached"
+            self.refuse(remote, domain, .connectionsPerSource, .connectionsPerSource, cause)
+            refused(cause)
             return nil
         }
         self.shared.connections.wrappingAdd(1, ordering: .relaxed)
         return source
     }
 
+    /// Gives the places back.
+    func leave(_ state: FlowState, _ domain: DomainRuntime) {
+        self.shared.connections.wrappingSubtract(1, ordering: .relaxed)
+        state.counters?.connections.wrappingSubtract(1, ordering: .relaxed)
+        state.counters?.sources.leave(state.remote.address, domain: domain.key.bits)
+    }
+
     private func refuse(
-        _ flow: StreamFlow, _ domain: DomainRuntime, _ reason: ConnectionRefusal, _ limit: LimitKind, _ cause: String
+        _ remote: Endpoint, _ domain: DomainRuntime, _ reason: ConnectionRefusal, _ limit: LimitKind, _ cause: String
     ) {
         self.metrics.connectionRefused(domain.metrics, reason)
         self.metrics.limitHit(domain.metrics, limit)
         self.log.warning(
             "connection refused: a limit of its domain is reached",
-            ["domain": "\(domain.configuration.name)", "peer": "\(flow.remote)", "limit": "\(cause)"])
-        flow.close(.refused(cause: cause))
+            ["domain": "\(domain.configuration.name)", "peer": "\(remote)", "limit": "\(cause)"])
     }
 
     func flow(_ flow: StreamFlow, received message: consuming Message) {
@@ -128,7 +140,7 @@ extension Worker: StreamFlowOwner {
         }
         switch state.side {
         case .outside: self.receiveRequest(message, fromOutside: state, origin: origin)
-        case .core: self.receiveRequest(message, fromCore: origin, isHandedOver: false)
+        case .core: self.receiveRequest(message, fromCore: origin, handOvers: 0)
         }
     }
 
@@ -164,11 +176,12 @@ extension Worker: StreamFlowOwner {
         switch state.side {
         case .core:
             if self.coreConnections[flow.remote] === flow { self.coreConnections[flow.remote] = nil }
+        case .outside where state.isOutbound:
+            self.outboundEnded(flow, state, nil)
         case .outside:
+            self.shared.aliases.remove(state)
             guard let domain = state.domain else { break }
-            self.shared.connections.wrappingSubtract(1, ordering: .relaxed)
-            state.counters?.connections.wrappingSubtract(1, ordering: .relaxed)
-            state.counters?.sources.leave(flow.remote.address, domain: domain.key.bits)
+            self.leave(state, domain)
             self.metrics.connectionClosed(domain.metrics, flow.transport, ConnectionEnd(reason))
             if case .writeQueueFull = reason { self.metrics.limitHit(domain.metrics, .writeQueue) }
         }
@@ -177,6 +190,11 @@ extension Worker: StreamFlowOwner {
 
     func handshakeFailed(_ flow: StreamFlow, failure: TLSFailure) {
         if let listener = flow.listener { self.listeners[listener.number]?.leave(flow.remote) }
+        if flow.isOutbound, let state = flow.userData as? FlowState {
+            self.flows[flow.id.number] = nil
+            self.outboundEnded(flow, state, OutboundFailure(flow, failure))
+            return self.failTransactions(of: state)
+        }
         let domain = failure.domain.flatMap { self.snapshot.domain(DomainKey(name: $0)) }
         self.metrics.handshakeFailed(domain?.metrics ?? self.shared.metrics.noDomain, failure.cause)
         if failure.cause == .overloaded {
@@ -195,6 +213,10 @@ extension Worker: StreamFlowOwner {
     func connectFailed(_ flow: StreamFlow, error: ConnectError) {
         guard let state = flow.userData as? FlowState else { return }
         self.flows[flow.id.number] = nil
+        if state.side == .outside {
+            self.outboundEnded(flow, state, OutboundFailure(flow, error))
+            return self.failTransactions(of: state)
+        }
         if self.coreConnections[flow.remote] === flow { self.coreConnections[flow.remote] = nil }
         self.log.warning(
             "connection to the core failed: see that the PBX listens there",
@@ -216,6 +238,9 @@ extension Worker: StreamFlowOwner {
 
 extension Worker: DatagramOwner {
     func datagram(_ endpoint: DatagramEndpoint, received bytes: UnsafeRawBufferPointer, from source: Endpoint) {
+        if let index = self.outsideSockets.index(of: endpoint) {
+            return self.receiveOutside(bytes, socket: index, from: source)
+        }
         guard self.snapshot.trustedSources.contains(source.address) else {
             self.metrics.datagramDropped(.untrusted)  // SEC-07: silence
             self.log.warning(
@@ -231,7 +256,7 @@ extension Worker: DatagramOwner {
             if message.isRequest {
                 var origin = origin
                 origin.leg = .datagram(socket: socket, self.answerAddress(of: message, from: source))
-                self.receiveRequest(message, fromCore: origin, isHandedOver: false)
+                self.receiveRequest(message, fromCore: origin, handOvers: 0)
             } else {
                 self.receiveResponse(message, from: origin)
             }
@@ -258,9 +283,13 @@ extension Worker: DatagramOwner {
     func datagramFailed(
         _ endpoint: DatagramEndpoint, to destination: Endpoint, quoted: UnsafeRawBufferPointer, errno: Int32
     ) {
-        self.log.warning(
-            "the core does not take datagrams: see that the PBX listens there",
-            ["peer": "\(destination)", "errno": "\(errno)"])
+        if self.outsideSockets.index(of: endpoint) == nil {
+            self.log.warning(
+                "the core does not take datagrams: see that the PBX listens there",
+                ["peer": "\(destination)", "errno": "\(errno)"])
+        } else {
+            self.log.info("a peer does not take datagrams", ["peer": "\(destination)", "errno": "\(errno)"])
+        }
         // The quoted branch tells whose request it was, if ICMP quotes that far (TXN-31).
         guard let range = branchRange(in: quoted) else { return }
         let bytes = Array(quoted)

@@ -1,0 +1,164 @@
+internal import GatehouseNet
+internal import GatehousePolicy
+internal import Glibc
+internal import NIOCore
+internal import SIPMessage
+import Synchronization
+
+// Datagrams from outside. A peer that speaks UDP has no connection; its address on one of our sockets is its flow.
+
+extension Worker {
+    /// Opens this worker's socket on an address of `udp.bind`, or hears on it again.
+    func openOutsideDatagram(_ bind: Endpoint, local: Endpoint, isShared: Bool, domain: DomainKey) -> Result<
+        Endpoint, BindError
+    > {
+        if let index = self.outsideSockets.index(ofBind: bind), var entry = self.outsideSockets[index] {
+            entry.domain = domain
+            entry.isOpen = true
+            self.outsideSockets[index] = entry
+            return .success(entry.socket.local)
+        }
+        guard let context = self.context else {
+            return .failure(BindError(transport: .udp, endpoint: bind, errno: EBADF))
+        }
+        do throws(BindError) {
+            let socket = try DatagramEndpoint.bind(local, in: context, owner: self, isShared: isShared)
+            self.outsideSockets.add(.init(socket: socket, bind: bind, domain: domain))
+            return .success(socket.local)
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    /// The socket that a domain's datagrams to a peer leave from: that of its `udp.bind`, else one on a port of its own, at
+    /// which the peer's later requests are heard as well.
+    func outsideSocket(for domain: DomainRuntime, isIPv6: Bool) -> Int? {
+        if let index = self.outsideSockets.index(for: domain.key, isIPv6: isIPv6) { return index }
+        guard let context = self.context else { return nil }
+        let address = domain.ownAddress(isIPv6: isIPv6) ?? IPAddress.unspecified(isIPv6: isIPv6)
+        guard
+            let socket = try? DatagramEndpoint.bind(
+                Endpoint(address: address, port: 0), in: context, owner: self)
+        else { return nil }
+        return self.outsideSockets.add(.init(socket: socket, bind: nil, domain: domain.key))
+    }
+
+    func receiveOutside(_ bytes: UnsafeRawBufferPointer, socket index: Int, from source: Endpoint) {
+        guard let entry = self.outsideSockets[index] else { return }
+        let local = entry.socket.local
+        var origin = WorkerMessage.Origin(
+            leg: .outsideDatagram(socket: index, source), transport: .udp, source: source, local: local)
+        switch Parser.parse(datagram: bytes, limits: self.messageLimits) {
+        case .message(let message):
+            guard message.isRequest else { return self.receiveResponse(message, from: origin) }
+            guard let state = self.datagramFlow(from: source, socket: index, entry) else { return }
+            origin.leg = .outsideDatagram(socket: index, outsideAnswerAddress(of: message, from: source))
+            self.receiveRequest(message, fromOutside: state, origin: origin)
+        case .refused(let fault):
+            guard let state = self.datagramFlow(from: source, socket: index, entry) else { return }
+            self.refuse(fault, origin: origin, domain: state.domain(in: self.snapshot))
+        case .keepAlive:
+            self.datagramFlows.flow(socket: index, remote: source)?.lastActivity = self.now  // KEEP-05: silence
+        case .stunBinding:
+            self.datagramFlows.flow(socket: index, remote: source)?.lastActivity = self.now
+            guard let answer = STUNBinding.response(to: bytes, from: source) else { return }
+            entry.socket.send(answer, to: source)
+        }
+    }
+
+    /// What is known of a peer, made where it is new; nil where it is not to be heard.
+    private func datagramFlow(from source: Endpoint, socket index: Int, _ entry: OutsideSockets.Entry) -> FlowState? {
+        if let known = self.datagramFlows.flow(socket: index, remote: source) {
+            known.lastActivity = self.now
+            return known
+        }
+        guard entry.isOpen, let context = self.context, let domain = self.snapshot.domain(entry.domain) else {
+            self.metrics.datagramDropped(.untrusted)
+            return nil
+        }
+        if self.shared.isDraining.load(ordering: .relaxed) {
+            self.metrics.connectionRefused(domain.metrics, .draining)
+            return nil
+        }
+        guard self.datagramFlows.count < self.snapshot.configuration.edge.limits.datagramFlows else {
+            self.metrics.limitHit(domain.metrics, .datagramFlows)
+            self.metrics.datagramDropped(.queueFull)
+            return nil
+        }
+        guard let holder = self.enter(source, domain) else { return nil }
+        let facts = ArrivalFacts(
+            transport: .udp, domain: domain.configuration.name, tlsVersion: nil, cipher: nil, peer: source,
+            verified: nil)
+        let state = FlowState(
+            side: .outside, transport: .udp, remote: source, local: entry.socket.local,
+            reference: FlowReference(
+                boot: self.shared.boot, worker: self.index, number: context.makeFlowNumber()),
+            domain: domain, generation: self.snapshot.generation, source: holder, facts: facts.text,
+            leg: .outsideDatagram(socket: index, source), service: entry.service)
+        state.lastActivity = self.now
+        self.datagramFlows.add(state, socket: index)
+        self.outsideSockets[index]?.flows += 1
+        self.metrics.connectionOpened(domain.metrics, .udp)
+        return state
+    }
+
+    /// Forgets peers that were silent for `edge.timers.idle` and are not registered, or whose socket is going.
+    func sweepDatagramFlows() {
+        let now = self.now
+        let idle = nanoseconds(self.snapshot.configuration.edge.timers.idle)
+        let registered = max(idle, nanoseconds(.seconds(86_400)))
+        let gone = self.datagramFlows.all.filter { state in
+            state.unanswered <= 0 && now &- state.lastActivity > (state.isRegistered ? registered : idle)
+        }
+        for state in gone { self.forget(state) }
+        self.retireOutsideSockets()
+    }
+
+    func retireOutsideSockets() {
+        self.outsideSockets.retire(allBut: Set(self.snapshot.configuration.domains.flatMap(\.udpBinds)))
+    }
+
+    private func forget(_ state: FlowState) {
+        self.datagramFlows.remove(state)
+        if case .outsideDatagram(let index, _) = state.leg { self.outsideSockets[index]?.flows -= 1 }
+        guard let domain = state.domain else { return }
+        self.leave(state, domain)
+        self.metrics.connectionClosed(domain.metrics, .udp, .idle)
+    }
+}
+
+/// Where the answer to a datagram from outside goes (RFC 3261 §18.2.2, RFC 3581 §4): the source, at its port with `rport`
+/// and at that of the Via without. `maddr` is not believed (VIA-09).
+private func outsideAnswerAddress(of request: Message, from source: Endpoint) -> Endpoint {
+    guard let via = request.topVia, via.rport == nil else { return source }
+    return Endpoint(address: source.address, port: via.sentByPort ?? Transport.udp.defaultPort)
+}
+
+/// The answer to a keep-alive of a device behind a NAT (RFC 5626 §4.4.2; RFC 5389 §7.3).
+enum STUNBinding {
+    private static let cookie: [UInt8] = [0x21, 0x12, 0xA4, 0x42]
+
+    /// A Binding Response with XOR-MAPPED-ADDRESS; nil for what is no whole Binding Request.
+    static func response(to request: UnsafeRawBufferPointer, from source: Endpoint) -> [UInt8]? {
+        guard request.count >= 20, request[0] == 0, request[1] == 1, request[4..<8].elementsEqual(self.cookie) else {
+            return nil
+        }
+        let key = Array(request[4..<20])
+        let address = source.address.asIPv4 ?? source.address
+        var value: [UInt8] = [0, address.isIPv6 ? 2 : 1]
+        value.append(UInt8(truncatingIfNeeded: source.port >> 8) ^ key[0])
+        value.append(UInt8(truncatingIfNeeded: source.port) ^ key[1])
+        let words: [(UInt64, Int)] = address.isIPv6 ? [(address.high, 8), (address.low, 8)] : [(address.low, 4)]
+        var index = 0
+        for (word, count) in words {
+            for shift in stride(from: (count - 1) * 8, through: 0, by: -8) {
+                value.append(UInt8(truncatingIfNeeded: word >> UInt64(shift)) ^ key[index])
+                index += 1
+            }
+        }
+        var response: [UInt8] = [1, 1, 0, UInt8(truncatingIfNeeded: value.count + 4)]
+        response += key
+        response += [0x00, 0x20, 0x00, UInt8(truncatingIfNeeded: value.count)]
+        return response + value
+    }
+}
