@@ -52,6 +52,9 @@ extension StreamFlow {
     }
 }
 
+/// The loop is one that has no sockets, as a test's.
+private struct NoSockets: Error {}
+
 /// Opens connections.
 public enum Connector {
     /// Starts to connect, and returns the flow at once; messages queued on it leave when it is open.
@@ -80,7 +83,9 @@ public enum Connector {
             eventLoop.execute { bound.value.failConnect(ConnectError(error)) }
         }
         do {
-            var bootstrap = ClientBootstrap(group: eventLoop)
+            guard let plain = ClientBootstrap(validatingGroup: eventLoop) else { throw NoSockets() }
+            var bootstrap =
+                plain
                 .connectTimeout(TimeAmount(timeout ?? flows.timers.connect))
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture { try bound.value.install(in: channel) }

@@ -102,8 +102,15 @@ extension Refusal {
         return Refusal(403, .noSecureWay, warning: "insecure leg refused: \(why)")
     }
 
-    /// The next hop cannot be found (RFC 3261 §16.9, §16.7 item 6).
+    /// The next hop cannot be found (RFC 3261 §16.9, §16.7 item 6): 504 where the DNS took too long (§21.5.5), 503 where
+    /// too many look-ups wait here already, else 500.
     fileprivate static func unreachable(_ failure: ResolutionFailure?) -> Refusal {
-        Refusal(500, .nextHopUnknown, warning: failure?.description ?? "the next hop has no address")
+        let text = failure?.description ?? "the next hop has no address"
+        let warning = Warning(code: 399, text: text)
+        return switch failure?.cause {
+        case .dnsTimedOut: Refusal(504, .nextHopUnknown, warning: warning)
+        case .dnsFailed(.overloaded): Refusal(503, .nextHopUnknown, warning: warning, retryAfter: 1)
+        default: Refusal(500, .nextHopUnknown, warning: warning)
+        }
     }
 }

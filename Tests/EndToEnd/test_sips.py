@@ -97,17 +97,6 @@ class Sessions(StandardTest):
         for scheme in ("sip", "sips"):
             self.through(phone, phone.build("MESSAGE", f"{scheme}:bob@{self.domain}", contact=None))
 
-    def test_SIPS_09__no_override_is_built_yet_and_nothing_leaves_in_clear(self):
-        phone = self.phone()
-        call = establish(phone, self.core, f"sips:bob@{self.domain}")
-        sent = self.core.request("INVITE", "sip:carol@far.invalid", self.edge.core_address,
-                                 headers=[(NAME, call.seen.get(NAME))])
-        answer = self.core.expect(lambda answer: answer.status > 100, call_id=sent.call_id)
-        self.assertIn(answer.status, (403, 404, 480))
-        self.assertTrue(answer.warnings)
-        self.core.send(self.core.ack_failure(sent, answer), self.edge.core_address)
-        call.hang_up()
-
 
 class Boundaries(EdgeTest):
     """`sips_to_core: refuse`, and plain listeners outside."""

@@ -262,20 +262,6 @@ class Untagged(EdgeTest):
         phone.reply(phone.expect("MESSAGE", call_id=sent.call_id), 200)
         self.core.expect(200, call_id=sent.call_id)
 
-    @each("allow", "allow-proxy")
-    def test_outbound_calls_to_other_domains_are_refused_clearly(self):
-        phone = self.phone()
-        nameserver = self.site.keep(Core(self.dns, 53, name="name server", tcp=False))
-        for uri in ("sip:bob@far.invalid", "sips:bob@far.invalid", "sip:bob@192.0.2.50",
-                    "sip:bob@far.invalid;transport=tcp"):
-            sent = self.core.request("INVITE", uri, self.edge.core_address)
-            answer = self.core.expect(lambda answer: answer.status > 100, call_id=sent.call_id)
-            self.assertIn(answer.status, (403, 404, 480), uri)
-            self.assertTrue(answer.warnings, "the answer says why")
-            self.core.send(self.core.ack_failure(sent, answer), self.edge.core_address)
-        self.fence(phone)
-        self.assertTrue(nameserver.is_quiet())
-
     @each("allow")
     def test_SEC_01__no_dns_query_for_a_refused_request(self):
         phone = self.phone()

@@ -162,8 +162,10 @@ extension WorkerFixture {
     ) throws -> [String] {
         rows(
             try self.worker.deviceRequest(
-                message, passage, ownRoutes: ownRoutes, contact: contact.map { Array($0.utf8) },
-                routes: routes.map { Array($0.utf8) },
+                message, passage,
+                OutsideForm(
+                    ownRoutes: ownRoutes, requestURI: contact.map { Array($0.utf8) },
+                    routes: routes.map { Array($0.utf8) }, dropsRoutes: passage.domain.isPBX),
                 source: Endpoint(address: IPAddress(v4: 0x0A00_0005), port: 5060),
                 transport: .tls, sentBy: try self.flow().sentBy(passage.domain),
                 branch: self.worker.nextBranch(loop: .none)))

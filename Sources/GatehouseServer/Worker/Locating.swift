@@ -20,7 +20,7 @@ extension Worker {
         let security = route.domain.configuration.security
         let mayOverride =
             route.demand.mustBeSecure && !route.demand.isRegisteredContact
-            && SecurityVerdict.mayOverride(host: route.host, settings: security, today: self.today)
+            && SecurityVerdict.mayOverride(host: route.hop.target.description, settings: security, today: self.today)
         let open = ResolutionRules(transports: outbound.transports)
         var secure = open
         secure.isSecureOnly = true
@@ -48,7 +48,7 @@ extension Worker {
         var failure: ResolutionFailure?
         if case .failure(let error) = found { failure = error }
         let verdict = SecurityVerdict.judge(
-            route.demand, secure: (try? secure.get()) ?? [], any: (try? any.get()) ?? [], host: route.host,
+            route.demand, secure: (try? secure.get()) ?? [], any: (try? any.get()) ?? [], host: route.hop.target.description,
             settings: domain.security, outbound: domain.outbound, today: self.today, failure: failure)
         switch verdict {
         case .send(let judged):

@@ -84,7 +84,9 @@ extension Worker {
         case .candidates(let candidates):
             attempt.walk = self.walk(candidates, for: attempt.route)
             self.tryNextCandidate(of: transaction, on: number)
-        case .refused(let refusal, let cause):
+        case .refused(var refusal, let cause):
+            // A device that has gone is away; it is not the edge that fails (PBX-11).
+            if attempt.route.demand.isRegisteredContact { refusal = .sipsNotAllowed }
             attempt.refusal = refusal
             attempt.waiting = nil
             self.log.info(
@@ -174,7 +176,7 @@ extension Worker {
     /// A secure way, or any way, exists and failed (SIPS-20).
     private func noteFailure(of walk: CandidateWalk, _ transaction: ServerTransaction) {
         guard let attempt = transaction.outbound, let failure = walk.failure else { return }
-        attempt.refusal = Refusal(
+        attempt.refusal = attempt.route.demand.isRegisteredContact ? .sipsNotAllowed : Refusal(
             500, .peerUnreachable, warning: Refusal.Warning(code: 399, text: "\(attempt.route.host): \(failure)"))
         self.log.info(
             "no server of the next hop can be reached",

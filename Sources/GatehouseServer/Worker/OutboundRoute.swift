@@ -51,7 +51,7 @@ extension Worker {
             }
             // A device that was reached over a connection is reached over one that verifies, or not at all (PBX-11).
             let isRegistered = device.flow != nil || device.binding != nil
-            guard !isRegistered || Self.isSIPS(device.contact) else { throw Self.unreachable(device.contact) }
+            guard !isRegistered || Self.isReachable(device.contact) else { throw Self.unreachable(device.contact) }
             guard let domain = self.snapshot.domain(device.domain) else { throw Refusal(480, .flowGone) }
             return .located(
                 try self.route(
@@ -101,12 +101,19 @@ extension Worker {
                 requestURI: self.contact(binding.contact, for: route.requestURI, in: message), dropsRoutes: true)
             return .flow(DeviceHop(state: state, contact: binding.contact, form: form))
         }
-        guard Self.isSIPS(binding.contact), let domain = self.snapshot.domain(key) else {
+        guard Self.isReachable(binding.contact), let domain = self.snapshot.domain(key) else {
             throw Self.unreachable(binding.contact)
         }
         let session = try self.session(of: message, route, tag, domain)
         return .located(
             try self.route(to: binding.contact, routes: [], of: message, domain, session, isRegistered: true))
+    }
+
+    /// Whether a device whose connection is gone may be connected to: by a `sips:` contact with a name. An address that a
+    /// device wrote is most often that of its NAT, and no certificate proves it.
+    private static func isReachable(_ contact: [UInt8]) -> Bool {
+        guard self.isSIPS(contact), let uri = try? URI.parse(contact, ByteRange(0, contact.count)) else { return false }
+        return uri.hostAddress(in: contact) == nil
     }
 
     /// A registered contact as the Request-URI: `sips:` becomes `sip:` where the core asked for a `sip:` address of record
