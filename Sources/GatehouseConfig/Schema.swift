@@ -190,6 +190,12 @@ enum Schema {
             default: "`[]`", "Name servers, with a port where it is not 53; none: the system's"),
         .value(
             "timeout", .duration(.milliseconds(10) ... .seconds(60)), into: \.timeout, default: "`2s`",
-            "How long one server may take to answer"),
+            "How long a question may take, over all servers; past it the call gets 504"),
+        .value(
+            "cache", .count(1...10_000_000), into: \.cache, default: "`100000`",
+            "Answers kept, some 90 bytes each; past it those that nobody asks for go"),
+        .value(
+            "questions", .count(1...200_000), into: \.questions, default: "`20000`",
+            "Questions that wait for an answer at a time; past it a question fails at once"),
     ])
 }

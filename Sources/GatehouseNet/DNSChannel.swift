@@ -3,58 +3,57 @@ internal import GatehousePolicy
 internal import Glibc
 internal import SIPMessage
 
-/// The one place that calls c-ares: a channel to the name servers, with its sockets.
+/// The one place that calls c-ares: a channel to one name server over UDP or TCP, with its sockets.
 ///
-/// All calls after `init` come from one thread, the one that calls `wait`. Replies larger than a datagram come over TCP.
+/// It sends each question once and waits for a reply, which must bear the question's id, come from the server's address and
+/// repeat the question; others are dropped. Whom to ask next, and when, is not its business. All calls after `init` come
+/// from one thread.
 final class DNSChannel {
-    /// How a question ended: c-ares's status, and the reply's bytes if there was one.
-    typealias Completion = (DNSQuestion, _ status: Int32, _ reply: [UInt8]?) -> Void
+    /// How an ask ended: c-ares's status, and the reply's bytes if there was one.
+    typealias Completion = (DNSAsk, _ status: Int32, _ reply: [UInt8]?) -> Void
 
     /// What a callback of c-ares needs; owned by the query until that.
     private final class Pending {
         let channel: DNSChannel
-        let question: DNSQuestion
+        let ask: DNSAsk
 
-        init(channel: DNSChannel, question: DNSQuestion) {
+        init(channel: DNSChannel, ask: DNSAsk) {
             self.channel = channel
-            self.question = question
+            self.ask = ask
         }
     }
 
     /// Above the 512 bytes of RFC 1035 and below what gets fragmented.
     private static let datagramSize: Int32 = 1232
-    /// Each server is asked twice, the second time with twice the patience.
-    private static let tries = 2
 
     private var channel: ares_channel?
     /// The events that c-ares waits for on each of its sockets.
-    private var interests: [Int32: Int16] = [:]
+    private(set) var interests: [Int32: Int16] = [:]
     private let complete: Completion
+    /// Asks since the beginning, and those that have not ended.
+    private(set) var askCount = 0
+    private(set) var openCount = 0
 
     /// - Parameters:
-    ///   - servers: empty for those of the system (`/etc/resolv.conf`), which are read here and not again.
-    ///   - timeout: after this the last of the servers has been given up.
+    ///   - isStream: TCP; else UDP, where a truncated reply is handed on as it is.
+    ///   - timeout: after this an ask ends, whoever still waits for it.
     init(
-        servers: [Endpoint], timeout: Duration, complete: @escaping Completion
+        server: Endpoint, isStream: Bool, timeout: Duration, complete: @escaping Completion
     ) throws(DNSClientError) {
         self.complete = complete
         guard Self.libraryStatus == ARES_SUCCESS else { throw DNSClientError(status: Self.libraryStatus) }
-        if servers.isEmpty {
-            // A first look at the system's servers tells how many share the time.
-            try self.open(servers: [], timeout: timeout, serverCount: 1)
-            let count = self.serverCount()
-            self.close()
-            try self.open(servers: [], timeout: timeout, serverCount: count)
-        } else {
-            try self.open(servers: servers, timeout: timeout, serverCount: servers.count)
-        }
+        try self.open(
+            flags: ARES_FLAG_EDNS | ARES_FLAG_NOCHECKRESP | (isStream ? ARES_FLAG_USEVC : ARES_FLAG_IGNTC),
+            timeout: timeout)
+        let result = ares_set_servers_ports_csv(self.channel, server.description)
+        guard result == ARES_SUCCESS else { throw DNSClientError(status: result) }
     }
 
     deinit {
         self.close()
     }
 
-    /// Ends all questions as not answered, and closes the sockets.
+    /// Ends all asks as not answered, and closes the sockets.
     func close() {
         guard let channel = self.channel else { return }
         self.channel = nil
@@ -62,46 +61,40 @@ final class DNSChannel {
     }
 
     /// Sends a question; `complete` is called once for it, perhaps before this returns.
-    func ask(_ question: DNSQuestion) {
+    func send(_ ask: DNSAsk) {
         guard let channel = self.channel else {
-            self.complete(question, ARES_EDESTRUCTION, nil)
+            self.complete(ask, ARES_EDESTRUCTION, nil)
             return
         }
-        let pending = Unmanaged.passRetained(Pending(channel: self, question: question))
+        self.askCount &+= 1
+        self.openCount &+= 1
+        let pending = Unmanaged.passRetained(Pending(channel: self, ask: ask))
         let callback: ares_callback = { context, status, _, bytes, count in
             guard let context else { return }
             let pending = Unmanaged<Pending>.fromOpaque(context).takeRetainedValue()
+            pending.channel.openCount &-= 1
             let reply = bytes.map { [UInt8](UnsafeBufferPointer(start: $0, count: Int(max(0, count)))) }
-            pending.channel.complete(pending.question, status, reply)
+            pending.channel.complete(pending.ask, status, reply)
         }
         ares_query(
-            channel, question.name.text, Int32(DNSReader.internet), Int32(question.type.rawValue), callback,
+            channel, ask.question.name.text, Int32(DNSReader.internet), Int32(ask.question.type.rawValue), callback,
             pending.toOpaque())
     }
 
-    /// Blocks until a socket has something to read or write, a time-out is due, or `wake` is readable; does the work.
-    func wait(for wake: Int32) {
+    /// Reads and writes what a socket is ready for.
+    ///
+    /// - Parameter events: as poll(2) reports them.
+    func process(_ socket: Int32, events: Int16) {
         guard let channel = self.channel else { return }
-        var descriptors = [pollfd(fd: wake, events: Int16(POLLIN), revents: 0)]
-        for (socket, events) in self.interests { descriptors.append(pollfd(fd: socket, events: events, revents: 0)) }
-        var time = timeval()
-        var milliseconds: Int32 = -1
-        if let next = ares_timeout(channel, nil, &time) {
-            // Rounded up, or the last millisecond would be spent in turning round.
-            let left = next.pointee.tv_sec * 1000 + (next.pointee.tv_usec + 999) / 1000
-            milliseconds = Int32(clamping: left)
-        }
-        let count = poll(&descriptors, nfds_t(descriptors.count), milliseconds)
-        if count > 0 {
-            for descriptor in descriptors.dropFirst() where descriptor.revents != 0 {
-                let isFailed = descriptor.revents & Int16(POLLERR | POLLHUP | POLLNVAL) != 0
-                let isReadable = isFailed || descriptor.revents & Int16(POLLIN) != 0
-                let isWritable = descriptor.revents & Int16(POLLOUT) != 0
-                ares_process_fd(
-                    channel, isReadable ? descriptor.fd : Self.noSocket, isWritable ? descriptor.fd : Self.noSocket)
-            }
-        }
-        // Also after a busy round, or time-outs would wait for a quiet one.
+        let isFailed = events & Int16(POLLERR | POLLHUP | POLLNVAL) != 0
+        let isReadable = isFailed || events & Int16(POLLIN) != 0
+        let isWritable = events & Int16(POLLOUT) != 0
+        ares_process_fd(channel, isReadable ? socket : Self.noSocket, isWritable ? socket : Self.noSocket)
+    }
+
+    /// Ends the asks whose time is over; to be called now and then while there are any.
+    func expire() {
+        guard let channel = self.channel, self.openCount > 0 else { return }
         ares_process_fd(channel, Self.noSocket, Self.noSocket)
     }
 
@@ -109,16 +102,12 @@ final class DNSChannel {
 
     private static let libraryStatus = ares_library_init(ARES_LIB_INIT_ALL)
 
-    private func open(servers: [Endpoint], timeout: Duration, serverCount: Int) throws(DNSClientError) {
+    private func open(flags: Int32, timeout: Duration) throws(DNSClientError) {
         var options = ares_options()
-        options.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_EDNS
-        // Of several servers one that fails is passed over; the failure of an only one is worth telling.
-        if serverCount == 1 { options.flags |= ARES_FLAG_NOCHECKRESP }
+        options.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | flags
         options.ednspsz = Self.datagramSize
-        options.tries = Int32(Self.tries)
-        let share = timeout / (3 * max(1, serverCount))  // once, and once more with twice the patience
-        options.timeout = Int32(
-            clamping: max(10, share.components.seconds * 1000 + share.components.attoseconds / 1_000_000_000_000_000))
+        options.tries = 1
+        options.timeout = Int32(clamping: max(10, timeout.components.seconds * 1000 + timeout.milliseconds))
         options.sock_state_cb_data = Unmanaged.passUnretained(self).toOpaque()
         options.sock_state_cb = { context, socket, readable, writable in
             guard let context else { return }
@@ -131,60 +120,69 @@ final class DNSChannel {
             | ARES_OPT_NOROTATE
         let status = ares_init_options(&self.channel, &options, Int32(mask))
         guard status == ARES_SUCCESS else { throw DNSClientError(status: status) }
-        guard !servers.isEmpty else { return }
-        let list = servers.map(\.description).joined(separator: ",")
-        let result = ares_set_servers_ports_csv(self.channel, list)
-        guard result == ARES_SUCCESS else { throw DNSClientError(status: result) }
     }
+}
 
-    private func serverCount() -> Int {
-        var first: UnsafeMutablePointer<ares_addr_port_node>?
-        guard ares_get_servers_ports(self.channel, &first) == ARES_SUCCESS else { return 1 }
-        var count = 0
-        var node = first
-        while let current = node {
-            count += 1
-            node = current.pointee.next
-        }
-        ares_free_data(first)
-        return max(1, count)
-    }
+/// A question on its way to one server.
+struct DNSAsk {
+    var question: DNSQuestion
+    /// The course of `DNSExchange` that it belongs to; 0 for a copy, which belongs to none.
+    var course: UInt64
+    var server: Int
+    var isStream: Bool
 }
 
 extension DNSChannel {
-    /// Whether a reply of this status says something about the name, be it that there is nothing.
-    static func hasReply(_ status: Int32) -> Bool {
-        status == ARES_SUCCESS || status == ARES_ENODATA || status == ARES_ENOTFOUND
+    /// The system's name servers (resolv.conf(5)), as they are now.
+    static func systemServers() throws(DNSClientError) -> [Endpoint] {
+        guard Self.libraryStatus == ARES_SUCCESS else { throw DNSClientError(status: Self.libraryStatus) }
+        var channel: ares_channel?
+        let status = ares_init(&channel)
+        guard status == ARES_SUCCESS else { throw DNSClientError(status: status) }
+        defer { ares_destroy(channel) }
+        var first: UnsafeMutablePointer<ares_addr_port_node>?
+        guard ares_get_servers_ports(channel, &first) == ARES_SUCCESS else { return [] }
+        defer { ares_free_data(first) }
+        var servers: [Endpoint] = []
+        var node = first
+        while let current = node {
+            let port = current.pointee.udp_port > 0 ? UInt16(clamping: current.pointee.udp_port) : 53
+            let bytes = withUnsafeBytes(of: current.pointee.addr) { Array($0) }
+            let size = current.pointee.family == AF_INET6 ? 16 : 4
+            let value = bytes.prefix(size).reduce((high: UInt64(0), low: UInt64(0))) { value, byte in
+                (value.high << 8 | value.low >> 56, value.low << 8 | UInt64(byte))
+            }
+            let address =
+                size == 16
+                ? IPAddress(v6High: value.high, v6Low: value.low)
+                : IPAddress(v4: UInt32(truncatingIfNeeded: value.low))
+            servers.append(Endpoint(address: address, port: port))
+            node = current.pointee.next
+        }
+        return servers
     }
 }
 
+extension Duration {
+    /// The part of a second, in whole milliseconds.
+    fileprivate var milliseconds: Int64 { self.components.attoseconds / 1_000_000_000_000_000 }
+}
+
 extension DNSFailure {
-    /// What a status of c-ares other than success, no data and not found means.
-    init(status: Int32) {
+    /// What a status of c-ares without a reply means; nil: the time of the ask is over, or nobody is there.
+    init?(status: Int32) {
         switch status {
-        case ARES_ETIMEOUT: self = .timedOut
-        case ARES_ECONNREFUSED: self = .unreachable
-        case ARES_EREFUSED: self = .refused
-        case ARES_EBADRESP: self = .malformedReply
+        case ARES_EBADRESP, ARES_EFORMERR: self = .malformedReply
         case ARES_ENOMEM: self = .overloaded
         case ARES_EDESTRUCTION, ARES_ECANCELLED: self = .shutDown
+        case ARES_ETIMEOUT, ARES_ECONNREFUSED: return nil
         default: self = .serverFailed
         }
     }
 }
 
-/// c-ares could not be set up.
-public struct DNSClientError: Error, CustomStringConvertible {
-    public let description: String
-
-    init(status: Int32) {
-        let cause = ares_strerror(status).map { String(cString: $0) } ?? "status \(status)"
-        self.description =
-            "the DNS client cannot start: \(cause); check dns.servers, or /etc/resolv.conf if it is empty"
-    }
-
-    init(errno: Int32) {
-        let cause = strerror(errno).map { String(cString: $0) } ?? "errno \(errno)"
-        self.description = "the DNS client cannot start: \(cause)"
+extension DNSClientError {
+    fileprivate init(status: Int32) {
+        self.init(library: ares_strerror(status).map { String(cString: $0) } ?? "status \(status)")
     }
 }

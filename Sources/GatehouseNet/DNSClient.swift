@@ -1,48 +1,41 @@
 public import GatehousePolicy
 public import NIOCore
+public import SIPMessage
 
 /// Asks the DNS, for all workers (RFC 1035): one thread, one cache, and no waiting on an event loop.
 ///
-/// An answer in the cache comes at once; a question that is being asked already is not asked again. The thread lives until
-/// `shutDown`, or until the client goes.
+/// An answer in the cache comes at once, whatever is being asked; a question that is being asked already is not asked again.
+/// The thread lives until `shutDown`, or until the client goes.
 public final class DNSClient: Sendable {
     /// The bounds of what the client holds.
     public struct Limits: Sendable {
         /// Answers kept.
-        public var answers = 10_000
+        public var answers: Int
         /// Questions that wait for a reply; more fail at once.
-        public var questions = 1_000
+        public var questions: Int
         /// Askers that wait for one question's reply; more fail at once.
         public var askersPerQuestion = 10_000
 
-        public init() {}
-    }
-
-    /// Counters since the start.
-    public struct Statistics: Sendable, Equatable {
-        /// Answers that came from the cache.
-        public var cached = 0
-        /// Askers that joined a question which was being asked.
-        public var joined = 0
-        /// Questions that went to a server.
-        public var asked = 0
-        /// Of those, the ones that failed; `refusedByLimit` are not among them.
-        public var failed = 0
-        /// Askers that were turned away by a limit.
-        public var refusedByLimit = 0
-
-        public init() {}
+        public init(_ settings: DNSSettings) {
+            self.answers = settings.cache
+            self.questions = settings.questions
+        }
     }
 
     private let core: DNSClientCore
 
     /// - Parameters:
     ///   - settings: which servers to ask; `timeout` is how long an asker waits at most.
-    ///   - limits: the bounds of what the client holds.
+    ///   - limits: the bounds of what the client holds; nil: those of the settings.
+    ///   - serverChanged: told when a server has fallen silent and is asked last from then on, and when it is back; called
+    ///     on the DNS thread.
     /// - Throws: where the servers or the thread cannot be set up.
-    public init(_ settings: DNSSettings, limits: Limits = Limits()) throws(DNSClientError) {
-        self.core = try DNSClientCore(limits: limits)
-        try self.core.startThread(settings)
+    public init(
+        _ settings: DNSSettings, limits: Limits? = nil,
+        serverChanged: @escaping @Sendable (Endpoint, _ isUp: Bool) -> Void = { _, _ in }
+    ) throws(DNSClientError) {
+        self.core = try DNSClientCore(limits: limits ?? Limits(settings))
+        try self.core.startThread(settings, serverChanged: serverChanged)
     }
 
     deinit {
@@ -69,10 +62,36 @@ public final class DNSClient: Sendable {
         self.core.clearCache()
     }
 
-    public var statistics: Statistics { self.core.statistics }
+    /// Answers in the cache, those whose time is over included until they are asked for or pushed out.
+    public var cacheCount: Int { self.core.cacheCount }
+
+    /// Questions that wait for a reply.
+    public var waitingCount: Int { self.core.waitingCount }
+
+    /// How often a question was taken so, since the start.
+    public func count(of lookup: DNSLookup) -> Int { self.core.counters.total(lookup) }
+
+    /// How often a question of this type that went to a server ended so, since the start.
+    public func count(of type: DNSQuestion.RecordType, _ result: DNSResult) -> Int {
+        self.core.counters.total(type, result)
+    }
 
     /// Ends the thread; whoever waits, and whoever asks from now on, gets the failure `shutDown`.
     public func shutDown() {
         self.core.shutDown()
+    }
+}
+
+/// The client could not be set up.
+public struct DNSClientError: Error, CustomStringConvertible {
+    public let description: String
+
+    init(library cause: String) {
+        self.description =
+            "the DNS client cannot start: \(cause); check dns.servers, or /etc/resolv.conf if it is empty"
+    }
+
+    init(errno: Int32) {
+        self.description = "the DNS client cannot start: \(systemMessage(errno))"
     }
 }

@@ -1,6 +1,7 @@
 internal import GatehousePolicy
 internal import Glibc
 internal import NIOCore
+internal import SIPMessage
 internal import Synchronization
 
 /// What the client's owners and its thread share.
@@ -11,20 +12,23 @@ final class DNSClientCore: Sendable {
     }
 
     private struct State {
-        var cache: DNSCache
         var askers: [DNSQuestion: [EventLoopPromise<DNSAnswer>]] = [:]
-        /// Questions that the thread has yet to send.
+        /// Questions that the thread has yet to begin.
         var inbox: [DNSQuestion] = []
-        var statistics = DNSClient.Statistics()
         var isShutDown = false
     }
 
     /// How long a question whose answer failed is not asked again: so that a dead server isn't asked once a call, and one
     /// that comes back is soon noticed (RFC 2308 §7 allows 5 minutes).
     private static let failureTimeToLive = Duration.seconds(5)
+    /// Questions that the thread begins in a second, and at once: what comes faster waits, lest it flood the servers' sockets.
+    private static let beginningsPerSecond = 10_000
+    private static let beginningsAtOnce = 100
 
     private let limits: DNSClient.Limits
-    private let state: Mutex<State>
+    private let cache: DNSCache
+    private let state = Mutex(State())
+    let counters = DNSCounters()
     /// A pipe: a byte written to it wakes the thread.
     private let wake: (read: Int32, write: Int32)
 
@@ -37,7 +41,7 @@ final class DNSClientCore: Sendable {
         }
         self.wake = (ends[0], ends[1])
         self.limits = limits
-        self.state = Mutex(State(cache: DNSCache(limit: limits.answers)))
+        self.cache = DNSCache(limit: limits.answers)
     }
 
     deinit {
@@ -45,22 +49,26 @@ final class DNSClientCore: Sendable {
         close(self.wake.write)
     }
 
-    func startThread(_ settings: DNSSettings) throws(DNSClientError) {
-        let channel = try DNSChannel(servers: settings.servers, timeout: settings.timeout) { question, status, reply in
-            self.finish(question, status: status, reply: reply)
+    func startThread(
+        _ settings: DNSSettings, serverChanged: @escaping @Sendable (Endpoint, Bool) -> Void
+    ) throws(DNSClientError) {
+        let exchange = try DNSExchange(
+            servers: settings.servers, timeout: settings.timeout, serverChanged: serverChanged
+        ) { answer, isLate in
+            self.finish(answer, isLate: isLate)
         }
-        let thread = Unmanaged.passRetained(DNSThread(core: self, channel: channel))
+        let thread = Unmanaged.passRetained(DNSThread(core: self, exchange: exchange))
         var attributes = pthread_attr_t()
         pthread_attr_init(&attributes)
         pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
         var id = pthread_t()
-        // The channel goes to the thread and is used by nobody else.
+        // The exchange goes to the thread and is used by nobody else.
         let status = pthread_create(
             &id, &attributes,
             { context in
                 guard let context else { return nil }
                 let thread = Unmanaged<DNSThread>.fromOpaque(context).takeRetainedValue()
-                thread.core.run(thread.channel)
+                thread.core.run(thread.exchange)
                 return nil
             }, thread.toOpaque())
         pthread_attr_destroy(&attributes)
@@ -71,31 +79,29 @@ final class DNSClientCore: Sendable {
     }
 
     func ask(_ question: DNSQuestion, on loop: any EventLoop) -> Asked {
-        let now = NIODeadline.now()
+        if let answer = self.cachedAnswer(to: question) { return .answer(answer) }
         let (asked, isFirst) = self.state.withLock { state -> (Asked, Bool) in
             func fail(_ failure: DNSFailure) -> (Asked, Bool) {
                 (.answer(DNSAnswer(question: question, outcome: .failed(failure), timeToLive: .zero)), false)
             }
             guard !state.isShutDown else { return fail(.shutDown) }
-            if let answer = state.cache.answer(to: question, now: now) {
-                state.statistics.cached += 1
-                return (.answer(answer), false)
-            }
             if let count = state.askers[question]?.count {
                 guard count < self.limits.askersPerQuestion else {
-                    state.statistics.refusedByLimit += 1
+                    self.counters.count(.refused)
                     return fail(.overloaded)
                 }
-                state.statistics.joined += 1
+                self.counters.count(.joined)
                 let promise = loop.makePromise(of: DNSAnswer.self)
                 state.askers[question]?.append(promise)
                 return (.later(promise.futureResult), false)
             }
+            // It may have been answered between the two looks.
+            if let answer = self.cachedAnswer(to: question) { return (.answer(answer), false) }
             guard state.askers.count < self.limits.questions else {
-                state.statistics.refusedByLimit += 1
+                self.counters.count(.refused)
                 return fail(.overloaded)
             }
-            state.statistics.asked += 1
+            self.counters.count(.asked)
             let promise = loop.makePromise(of: DNSAnswer.self)
             state.askers[question] = [promise]
             state.inbox.append(question)
@@ -106,15 +112,19 @@ final class DNSClientCore: Sendable {
     }
 
     func cachedAnswer(to question: DNSQuestion) -> DNSAnswer? {
-        let now = NIODeadline.now()
-        return self.state.withLock { $0.cache.answer(to: question, now: now) }
+        guard let answer = self.cache.answer(to: question, now: .now()) else { return nil }
+        self.counters.count(.cached)
+        return answer
     }
 
     func clearCache() {
-        self.state.withLock { $0.cache.removeAll() }
+        self.cache.removeAll()
     }
 
-    var statistics: DNSClient.Statistics { self.state.withLock { $0.statistics } }
+    var cacheCount: Int { self.cache.count }
+
+    /// Questions that wait for a reply.
+    var waitingCount: Int { self.state.withLock { $0.askers.count } }
 
     func shutDown() {
         let isFirst = self.state.withLock { state in
@@ -125,16 +135,24 @@ final class DNSClientCore: Sendable {
     }
 
     /// The thread's work, until `shutDown`.
-    fileprivate func run(_ channel: DNSChannel) {
+    fileprivate func run(_ exchange: DNSExchange) {
+        var questions: ArraySlice<DNSQuestion> = []
+        var pace = DNSPace(perSecond: Self.beginningsPerSecond, atOnce: Self.beginningsAtOnce, now: .now())
         while true {
-            let (questions, isShutDown) = self.state.withLock { state in
+            let (fresh, isShutDown) = self.state.withLock { state in
                 defer { state.inbox = [] }
                 return (state.inbox, state.isShutDown)
             }
-            if isShutDown { channel.close() }
-            for question in questions { channel.ask(question) }
-            if isShutDown { return }
-            channel.wait(for: self.wake.read)
+            questions += fresh
+            if isShutDown {
+                exchange.close()
+                for question in questions { self.finish(.init(question, failedFor: .shutDown), isLate: false) }
+                return
+            }
+            let count = pace.take(questions.count, now: .now())
+            for question in questions.prefix(count) { exchange.begin(question) }
+            questions = questions.dropFirst(count)
+            exchange.wait(for: self.wake.read, isBusy: !questions.isEmpty)
             var bytes: UInt64 = 0
             while read(self.wake.read, &bytes, 8) == 8 {}
         }
@@ -146,40 +164,55 @@ final class DNSClientCore: Sendable {
         _ = write(self.wake.write, &byte, 1)
     }
 
-    private func finish(_ question: DNSQuestion, status: Int32, reply: [UInt8]?) {
-        let answer = Self.answer(to: question, status: status, reply: reply)
-        let now = NIODeadline.now()
-        let askers = self.state.withLock { state in
-            if case .failed = answer.outcome { state.statistics.failed += 1 }
-            state.cache.insert(answer, now: now)
-            return state.askers.removeValue(forKey: question) ?? []
+    private func finish(_ answer: DNSAnswer, isLate: Bool) {
+        var answer = answer
+        if case .failed(let failure) = answer.outcome {
+            answer.timeToLive = failure == .shutDown ? .zero : Self.failureTimeToLive
         }
+        self.cache.insert(answer, now: .now())
+        guard !isLate else { return }
+        self.counters.count(answer)
+        let askers = self.state.withLock { $0.askers.removeValue(forKey: answer.question) } ?? []
         for asker in askers { asker.succeed(answer) }
     }
+}
 
-    private static func answer(to question: DNSQuestion, status: Int32, reply: [UInt8]?) -> DNSAnswer {
-        func failed(_ failure: DNSFailure) -> DNSAnswer {
-            let timeToLive = failure == .shutDown ? .zero : Self.failureTimeToLive
-            return DNSAnswer(question: question, outcome: .failed(failure), timeToLive: timeToLive)
-        }
-        guard DNSChannel.hasReply(status), let reply else { return failed(DNSFailure(status: status)) }
-        do throws(DNSMalformed) {
-            let reply = try DNSReply(reply, to: question)
-            if case .failed(let failure) = reply.outcome { return failed(failure) }
-            return DNSAnswer(question: question, outcome: reply.outcome, timeToLive: .seconds(Int64(reply.timeToLive)))
-        } catch {
-            return failed(.malformedReply)
-        }
+/// Lets so many things begin in a second.
+struct DNSPace {
+    private let intervalInNanoseconds: Int64
+    private let atOnce: Int64
+    /// As if the last of them had begun then.
+    private var last: NIODeadline
+
+    init(perSecond: Int, atOnce: Int, now: NIODeadline) {
+        self.intervalInNanoseconds = 1_000_000_000 / Int64(max(1, perSecond))
+        self.atOnce = Int64(atOnce)
+        self.last = now
+    }
+
+    /// How many of `wanted` may begin now.
+    mutating func take(_ wanted: Int, now: NIODeadline) -> Int {
+        let credit = (now - self.last).nanoseconds / self.intervalInNanoseconds
+        if credit > self.atOnce { self.last = now - .nanoseconds(self.atOnce * self.intervalInNanoseconds) }
+        let count = max(0, min(Int64(wanted), min(credit, self.atOnce)))
+        self.last = self.last + .nanoseconds(count * self.intervalInNanoseconds)
+        return Int(count)
+    }
+}
+
+extension DNSAnswer {
+    fileprivate init(_ question: DNSQuestion, failedFor failure: DNSFailure) {
+        self.init(question: question, outcome: .failed(failure), timeToLive: .zero)
     }
 }
 
 /// What the thread is given.
 private final class DNSThread {
     let core: DNSClientCore
-    let channel: DNSChannel
+    let exchange: DNSExchange
 
-    init(core: DNSClientCore, channel: DNSChannel) {
+    init(core: DNSClientCore, exchange: DNSExchange) {
         self.core = core
-        self.channel = channel
+        self.exchange = exchange
     }
 }

@@ -3,13 +3,17 @@ internal import SIPMessage
 
 /// A name server's reply to one question, read from its bytes (RFC 1035 §4.1).
 ///
-/// Whatever the bytes are, reading them ends and traps nowhere: each name pointer must lead backwards, and no more than
-/// `recordLimit` records are kept.
+/// Whatever the bytes are, reading them ends and traps nowhere: each name pointer must lead backwards, no more than
+/// `recordLimit` records are kept, and no more than `readLimit` looked at.
 struct DNSReply: Equatable {
     /// Of the question's type; and CNAMEs.
-    static let recordLimit = 256
-    /// A positive answer is asked again after this at the latest, whatever its TTL says.
-    static let longestTimeToLive: UInt32 = 86_400
+    static let recordLimit = 64
+    /// Records of the answer section; what comes after them is not read.
+    static let readLimit = 512
+    /// CNAMEs one after the other.
+    static let aliasLimit = 16
+    /// A positive answer is asked again after this at the latest, a week, whatever its TTL says (RFC 8767 §4).
+    static let longestTimeToLive: UInt32 = 604_800
     /// The longest time that a negative answer holds (RFC 2308 §5).
     static let longestNegativeTimeToLive: UInt32 = 10_800
 
@@ -19,8 +23,19 @@ struct DNSReply: Equatable {
 }
 
 extension DNSReply {
-    /// - Throws: where the reply is malformed, truncated, or one to another question.
-    init(_ bytes: [UInt8], to question: DNSQuestion) throws(DNSMalformed) {
+    /// - Throws: where the reply is malformed or truncated, or one to another question.
+    init(_ bytes: [UInt8], to question: DNSQuestion) throws(DNSReplyFault) {
+        var isTruncated = false
+        do throws(DNSMalformed) {
+            try self.init(bytes, to: question, isTruncated: &isTruncated)
+        } catch {
+            throw .malformed
+        }
+        // Only now is it known that the reply is one to the question.
+        if isTruncated { throw .truncated }
+    }
+
+    private init(_ bytes: [UInt8], to question: DNSQuestion, isTruncated: inout Bool) throws(DNSMalformed) {
         var reader = DNSReader(bytes)
         try reader.skip(2)
         let flags = try reader.readUInt16()
@@ -29,15 +44,19 @@ extension DNSReply {
         )
         try reader.skip(2)
         let isResponse = flags & 0x8000 != 0
-        let isTruncated = flags & 0x0200 != 0
-        guard isResponse, !isTruncated, counts.questions == 1 else { throw DNSMalformed() }
+        guard isResponse, counts.questions == 1 else { throw DNSMalformed() }
         let name = try reader.readName()
         let (type, dnsClass) = try (reader.readUInt16(), reader.readUInt16())
         guard name.name == question.name, type == question.type.rawValue, dnsClass == DNSReader.internet else {
             throw DNSMalformed()
         }
+        if flags & 0x0200 != 0 {
+            // What was cut off may be anything, so nothing of it counts.
+            (isTruncated, self.outcome, self.timeToLive) = (true, .noData, 0)
+            return
+        }
         let answers = try DNSAnswerSection(&reader, count: counts.answers, type: question.type)
-        let chain = answers.followAliases(from: question.name)
+        let chain = try answers.followAliases(from: question.name)
         let records = answers.records.filter { $0.owner == chain.name }
         switch flags & 0xF {
         case 0 where !records.isEmpty:
@@ -50,12 +69,19 @@ extension DNSReply {
         default: self.outcome = .failed(.serverFailed)
         }
         self.timeToLive = 0
-        if self.outcome == .noData || self.outcome == .noSuchName,
+        if self.outcome == .noData || self.outcome == .noSuchName, counts.answers <= Self.readLimit,
             let limit = try reader.readNegativeTimeToLive(count: counts.authorities, for: chain.name)
         {
             self.timeToLive = min(limit, chain.timeToLive, Self.longestNegativeTimeToLive)
         }
     }
+}
+
+/// Why a reply says nothing.
+enum DNSReplyFault: Error, Equatable {
+    case malformed
+    /// The datagram could not hold it: to be asked again over TCP.
+    case truncated
 }
 
 /// A reply's bytes do not mean anything.
@@ -78,7 +104,8 @@ private struct DNSAnswerSection {
     private(set) var aliases: [DNSName: Alias] = [:]
 
     init(_ reader: inout DNSReader, count: UInt16, type: DNSQuestion.RecordType) throws(DNSMalformed) {
-        for _ in 0..<count {
+        for index in 0..<count {
+            guard index < DNSReply.readLimit else { return }
             let header = try reader.readRecordHeader()
             defer { reader.offset = header.end }
             guard header.dnsClass == DNSReader.internet, let owner = header.owner.name,
@@ -93,14 +120,16 @@ private struct DNSAnswerSection {
         }
     }
 
-    /// The name at the end of the CNAMEs that start at `name`, and the lowest of their TTLs; a circle ends somewhere in it.
-    func followAliases(from name: DNSName) -> (name: DNSName, timeToLive: UInt32) {
+    /// The name at the end of the CNAMEs that start at `name`, and the lowest of their TTLs.
+    ///
+    /// - Throws: where they lead in a circle, or there are more than `aliasLimit`.
+    func followAliases(from name: DNSName) throws(DNSMalformed) -> (name: DNSName, timeToLive: UInt32) {
         var result = (name: name, timeToLive: UInt32.max)
-        for _ in 0..<16 {
-            guard let alias = self.aliases[result.name] else { break }
+        for _ in 0...DNSReply.aliasLimit {
+            guard let alias = self.aliases[result.name] else { return result }
             result = (alias.target, min(result.timeToLive, alias.timeToLive))
         }
-        return result
+        throw DNSMalformed()
     }
 }
 
@@ -163,7 +192,7 @@ extension DNSReader {
     fileprivate mutating func readNegativeTimeToLive(
         count: UInt16, for name: DNSName
     ) throws(DNSMalformed) -> UInt32? {
-        for _ in 0..<count {
+        for _ in 0..<min(count, UInt16(DNSReply.recordLimit)) {
             let header = try self.readRecordHeader()
             defer { self.offset = header.end }
             guard header.type == Self.startOfAuthority, header.dnsClass == Self.internet, header.owner.covers(name)

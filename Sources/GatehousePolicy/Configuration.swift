@@ -186,10 +186,19 @@ public struct CoreBindSettings: Sendable, Equatable {
 public struct DNSSettings: Sendable, Equatable {
     /// Empty: the system's.
     public var servers: [Endpoint]
+    /// For a question, over all servers.
     public var timeout: Duration
+    /// Answers kept at a time; what was not asked for in the longest time goes first.
+    public var cache: Int
+    /// Questions that wait for an answer at a time; more fail at once.
+    public var questions: Int
 
-    public init(servers: [Endpoint] = [], timeout: Duration = .seconds(2)) {
+    public init(
+        servers: [Endpoint] = [], timeout: Duration = .seconds(2), cache: Int = 100_000, questions: Int = 20_000
+    ) {
         self.servers = servers
         self.timeout = timeout
+        self.cache = cache
+        self.questions = questions
     }
 }

@@ -17,6 +17,11 @@ public struct DNSName: Sendable, Hashable, CustomStringConvertible {
         self.text = String(decoding: utf8, as: UTF8.self)
     }
 
+    /// - Parameter text: what was the text of a name before.
+    package init(kept text: String) {
+        self.text = text
+    }
+
     public var description: String { self.text }
 
     /// Whether this name is `ancestor` or lies below it.

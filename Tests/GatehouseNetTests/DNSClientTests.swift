@@ -23,7 +23,7 @@ private func reply(
 }
 
 private func makeClient(
-    _ servers: [Endpoint], timeout: Duration = .seconds(10), limits: DNSClient.Limits = DNSClient.Limits()
+    _ servers: [Endpoint], timeout: Duration = .seconds(10), limits: DNSClient.Limits? = nil
 ) throws -> DNSClient {
     try DNSClient(DNSSettings(servers: servers, timeout: timeout), limits: limits)
 }
@@ -48,7 +48,8 @@ func reusesAnswer() async throws {
     #expect(server.queries.count == 1)
     _ = try await client.ask(DNSQuestion("other.example", .a))
     #expect(server.queries.map(\.name) == ["pbx.example", "other.example"])
-    #expect(client.statistics == statistics(cached: 1, asked: 2))
+    #expect(client.count(of: .asked) == 2)
+    #expect(client.count(of: .cached) == 2)  // once by `cachedAnswer`
     client.clearCache()
     #expect(client.cachedAnswer(to: host) == nil)
     try await server.stop()
@@ -91,7 +92,8 @@ func reusesFailuresShortly(flags: UInt16, failure: DNSFailure) async throws {
     let count = server.queries.count
     #expect(try await client.ask(host).outcome == .failed(failure))
     #expect(server.queries.count == count)
-    #expect(client.statistics.failed == 1)
+    #expect(client.count(of: .a, .failed(failure)) == 1)
+    #expect(client.count(of: .cached) == 1)
     try await server.stop()
 }
 
@@ -133,7 +135,8 @@ func joinsQuestions() async throws {
     let server = try await DNSScriptedServer.start { gate.hold($0) }
     let client = try makeClient([server.endpoint])
     let futures = (0..<100).map { _ in client.query(host, on: MultiThreadedEventLoopGroup.singleton.next()) }
-    #expect(client.statistics == statistics(joined: 99, asked: 1))
+    #expect(client.count(of: .joined) == 99)
+    #expect(client.count(of: .asked) == 1)
     gate.open()
     // What the server holds comes with its next question.
     _ = try await client.ask(DNSQuestion("other.example", .a))
@@ -160,8 +163,7 @@ func completesOnLoop() async throws {
 @Test("More questions than the limit, and more askers, fail at once and are counted", .timeLimit(.minutes(1)))
 func limitsQuestions() async throws {
     let server = try await DNSScriptedServer.start { _ in [] }
-    var limits = DNSClient.Limits()
-    limits.questions = 2
+    var limits = DNSClient.Limits(DNSSettings(questions: 2))
     limits.askersPerQuestion = 2
     let client = try makeClient([server.endpoint], limits: limits)
     var waiting = [
@@ -170,7 +172,8 @@ func limitsQuestions() async throws {
     #expect(try await client.ask(DNSQuestion("c.example", .a)).outcome == .failed(.overloaded))
     waiting.append(client.query(DNSQuestion("a.example", .a), on: loop))
     #expect(try await client.ask(DNSQuestion("a.example", .a)).outcome == .failed(.overloaded))
-    #expect(client.statistics == statistics(joined: 1, asked: 2, refusedByLimit: 2))
+    #expect([.joined, .asked, .refused].map { client.count(of: $0) } == [1, 2, 2])
+    #expect(client.waitingCount == 2)
     client.shutDown()
     for future in waiting { #expect(try await future.get().outcome == .failed(.shutDown)) }
     try await server.stop()
@@ -245,18 +248,6 @@ func startsWithAnyServers() async throws {
     }
 }
 
-private func statistics(
-    cached: Int = 0, joined: Int = 0, asked: Int = 0, failed: Int = 0, refusedByLimit: Int = 0
-) -> DNSClient.Statistics {
-    var statistics = DNSClient.Statistics()
-    statistics.cached = cached
-    statistics.joined = joined
-    statistics.asked = asked
-    statistics.failed = failed
-    statistics.refusedByLimit = refusedByLimit
-    return statistics
-}
-
 /// Holds a server's replies back until it is opened.
 private final class Gate: Sendable {
     private let state = Mutex<(isOpen: Bool, held: [[UInt8]])>((false, []))
@@ -273,4 +264,63 @@ private final class Gate: Sendable {
     func open() {
         self.state.withLock { $0.isOpen = true }
     }
+}
+
+// MARK: Several servers
+
+@Test("A first server that is dead costs the first few questions time, and no later ones", .timeLimit(.minutes(1)))
+func remembersDeadServer() async throws {
+    let silent = try await DNSScriptedServer.start { _ in [] }
+    let server = try await DNSScriptedServer.start { [reply($0)] }
+    let changes = Mutex<[String]>([])
+    let settings = DNSSettings(servers: [silent.endpoint, server.endpoint], timeout: .milliseconds(600))
+    let client = try DNSClient(settings) { server, isUp in changes.withLock { $0.append("\(server) \(isUp)") } }
+    for index in 0..<20 {
+        let answer = try await client.ask(DNSQuestion("n\(index).example", .a))
+        #expect(answer.outcome == .addresses([IPAddress(v4: 0xC000_0201)]))
+    }
+    // Three paid for it; what else came there were copies, one a second at most.
+    #expect((3...12).contains(silent.queries.count))
+    #expect(changes.withLock { $0 } == ["\(silent.endpoint) false"])
+    try await silent.stop()
+    try await server.stop()
+}
+
+@Test("Of a server and one that is gone, the names are resolved without a pause", .timeLimit(.minutes(1)))
+func passesServerThatIsGone() async throws {
+    let server = try await DNSScriptedServer.start { [reply($0)] }
+    let client = try makeClient([nobody, server.endpoint], timeout: .seconds(30))
+    for index in 0..<20 {
+        let answer = try await client.ask(DNSQuestion("n\(index).example", .a))
+        #expect(answer.outcome == .addresses([IPAddress(v4: 0xC000_0201)]))
+    }
+    try await server.stop()
+}
+
+@Test("An answer that comes after its question was given up serves the next", .timeLimit(.minutes(1)))
+func keepsLateAnswer() async throws {
+    let gate = Gate()
+    let server = try await DNSScriptedServer.start { gate.hold($0) }
+    let client = try makeClient([server.endpoint], timeout: .seconds(3))
+    #expect(try await client.ask(host).outcome == .failed(.timedOut))
+    gate.open()
+    // What the server holds comes with its next question, ahead of that one's answer.
+    _ = try await client.ask(DNSQuestion("other.example", .a))
+    #expect(client.cachedAnswer(to: host)?.outcome == .addresses([IPAddress(v4: 0xC000_0201)]))
+    try await server.stop()
+}
+
+@Test("Four hundred names at once are all answered, and hold no cached answer up", .timeLimit(.minutes(1)))
+func answersBurst() async throws {
+    let server = try await DNSScriptedServer.start { [reply($0)] }
+    let client = try makeClient([server.endpoint], timeout: .seconds(6))
+    _ = try await client.ask(host)
+    let futures = (0..<400).map { client.query(DNSQuestion("n\($0).example", .a), on: loop) }
+    #expect(client.cachedAnswer(to: host) != nil)
+    var outcomes: [String: Int] = [:]
+    for future in futures { outcomes["\(try await future.get().outcome)", default: 0] += 1 }
+    #expect(outcomes == ["addresses([192.0.2.1])": 400])
+    #expect(client.waitingCount == 0)
+    #expect(client.cacheCount == 401)
+    try await server.stop()
 }

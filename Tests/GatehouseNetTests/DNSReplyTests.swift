@@ -38,10 +38,35 @@ func followsAliases() throws {
     #expect(answer.timeToLive == 30)
 }
 
-@Test("A circle of CNAMEs ends as no data")
-func endsCircle() throws {
-    let answers = [Builder.Record.cname("pbx.example", 90, "b.example"), .cname("b.example", 90, "pbx.example")]
-    #expect(try reply(Builder(host, answers)) == DNSReply(outcome: .noData, timeToLive: 0))
+@Test("CNAMEs that lead in a circle, and more than 16 in a row, are refused", arguments: [1, 2, 3, 16, 17, 40])
+func boundsAliases(count: Int) throws {
+    let names = ["pbx.example"] + (1...count).map { "n\($0).example" }
+    let chain = (0..<count).map { Builder.Record.cname(names[$0], 90, names[$0 + 1]) }
+    let answer = Builder(host, chain + [.a(names[count], 60, [192, 0, 2, 1])])
+    if count <= DNSReply.aliasLimit {
+        #expect(try reply(answer) == DNSReply(outcome: .addresses([v4]), timeToLive: 60))
+    } else {
+        #expect(throws: DNSReplyFault.malformed) { try reply(answer) }
+    }
+    let circle = Builder(host, chain + [.cname(names[count], 90, "pbx.example")])
+    #expect(throws: DNSReplyFault.malformed) { try reply(circle) }
+}
+
+@Test("LOC-21: a TTL holds for a week at most, and the highest bit makes it none")
+func capsTimeToLive() throws {
+    for (written, kept) in [(604_801, 604_800), (0x7FFF_FFFF, 604_800), (0x8000_0000, 0)] as [(UInt32, UInt32)] {
+        #expect(try reply(Builder(host, [.a("pbx.example", written, [192, 0, 2, 1])])).timeToLive == kept)
+    }
+}
+
+@Test("Records past the limit are not looked at")
+func limitsReading() throws {
+    let others = Array(repeating: Builder.Record.aaaa("pbx.example", 60, v6Bytes), count: DNSReply.readLimit)
+    let last = Builder.Record.a("pbx.example", 60, [192, 0, 2, 1])
+    #expect(try reply(Builder(host, others.dropLast() + [last])).outcome == .addresses([v4]))
+    let soa = Builder.Record.soa("example", 300, minimum: 60)
+    #expect(
+        try reply(Builder(host, others + [last], authorities: [soa])) == DNSReply(outcome: .noData, timeToLive: 0))
 }
 
 @Test("LOC-16: SRV records come in full, with no target where it is the root")
@@ -111,12 +136,6 @@ func negativeBehindAlias() throws {
     #expect(try reply(builder) == DNSReply(outcome: .noSuchName, timeToLive: 20))
 }
 
-@Test("LOC-21: a TTL is cut at a day, and one with the highest bit set is none")
-func longTimeToLive() throws {
-    #expect(try reply(Builder(host, [.a("pbx.example", 0x7FFF_FFFF, [192, 0, 2, 1])])).timeToLive == 86_400)
-    #expect(try reply(Builder(host, [.a("pbx.example", 0x8000_0000, [192, 0, 2, 1])])).timeToLive == 0)
-}
-
 @Test(
     "A server's failure is told as what it is",
     arguments: [(0x8182, .serverFailed), (0x8184, .serverFailed), (0x8185, .refused)] as [(UInt16, DNSFailure)])
@@ -146,13 +165,15 @@ func limitsRecords() throws {
 func refusesOtherReplies() {
     var other = Builder(host)
     other.questionName = "other.example"
-    #expect(throws: DNSMalformed.self) { try reply(other) }
+    #expect(throws: DNSReplyFault.malformed) { try reply(other) }
     let answer = [Builder.Record.a("pbx.example", 60, [192, 0, 2, 1])]
-    #expect(throws: DNSMalformed.self) {
+    #expect(throws: DNSReplyFault.malformed) {
         try DNSReply(Builder(host, answer).bytes, to: DNSQuestion("pbx.example", .srv))
     }
-    #expect(throws: DNSMalformed.self) { try reply(Builder(host, answer, flags: 0x0180)) }
-    #expect(throws: DNSMalformed.self) { try reply(Builder(host, answer, flags: 0x8380)) }
+    #expect(throws: DNSReplyFault.malformed) { try reply(Builder(host, answer, flags: 0x0180)) }
+    #expect(throws: DNSReplyFault.truncated) { try reply(Builder(host, answer, flags: 0x8380)) }
+    other.flags = 0x8380
+    #expect(throws: DNSReplyFault.malformed) { try reply(other) }
 }
 
 @Test(
@@ -165,7 +186,7 @@ func refusesOtherReplies() {
 func refusesBadData(type: DNSQuestion.RecordType, data: [UInt8]) {
     let question = DNSQuestion("pbx.example", type)
     let record = Builder.Record(owner: "pbx.example", type: type.rawValue, timeToLive: 60, data: data)
-    #expect(throws: DNSMalformed.self) { try reply(Builder(question, [record])) }
+    #expect(throws: DNSReplyFault.malformed) { try reply(Builder(question, [record])) }
 }
 
 @Test("A name pointer that leads forwards, to itself, or nowhere is refused", arguments: [12, 33, 34, 200, 0x3FFF])
@@ -177,7 +198,7 @@ func refusesPointers(target: UInt16) throws {
     if target == 12 {
         #expect(try DNSReply(bytes, to: host).outcome == .addresses([v4]))
     } else {
-        #expect(throws: DNSMalformed.self) { try DNSReply(bytes, to: host) }
+        #expect(throws: DNSReplyFault.malformed) { try DNSReply(bytes, to: host) }
     }
 }
 
@@ -198,8 +219,8 @@ func refusesPointerChain() {
         return Builder(host, [filler, alias]).bytes
     }
     #expect(throws: Never.self) { try DNSReply(bytes(pointers: 126), to: host) }
-    #expect(throws: DNSMalformed.self) { try DNSReply(bytes(pointers: 127), to: host) }
-    #expect(throws: DNSMalformed.self) { try DNSReply(bytes(pointers: 4000), to: host) }
+    #expect(throws: DNSReplyFault.malformed) { try DNSReply(bytes(pointers: 127), to: host) }
+    #expect(throws: DNSReplyFault.malformed) { try DNSReply(bytes(pointers: 4000), to: host) }
 }
 
 @Test("Whatever a reply's bytes are, reading them traps nowhere", arguments: 1...40 as ClosedRange<UInt64>)

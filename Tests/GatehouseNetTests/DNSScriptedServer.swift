@@ -50,6 +50,7 @@ final class DNSScriptedServer: Sendable {
     static func start(_ script: @escaping Script) async throws -> DNSScriptedServer {
         let log = Log()
         let channel = try await DatagramBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .channelOption(.socketOption(.so_rcvbuf), value: 1 << 20)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(Handler(log: log, script: script))
