@@ -68,6 +68,15 @@ public final class DNSClient: Sendable {
     /// Questions that wait for a reply.
     public var waitingCount: Int { self.core.waitingCount }
 
+    /// A name server, and whether it is asked in its turn; a silent one is asked last.
+    public struct Server: Sendable, Equatable {
+        public var endpoint: Endpoint
+        public var isUp: Bool
+    }
+
+    /// In the order in which they are asked while all are up.
+    public var servers: [Server] { self.core.servers }
+
     /// How often a question was taken so, since the start.
     public func count(of lookup: DNSLookup) -> Int { self.core.counters.total(lookup) }
 

@@ -28,6 +28,7 @@ final class DNSClientCore: Sendable {
     private let limits: DNSClient.Limits
     private let cache: DNSCache
     private let state = Mutex(State())
+    private let serverList = Mutex<[DNSClient.Server]>([])
     let counters = DNSCounters()
     /// A pipe: a byte written to it wakes the thread.
     private let wake: (read: Int32, write: Int32)
@@ -53,10 +54,18 @@ final class DNSClientCore: Sendable {
         _ settings: DNSSettings, serverChanged: @escaping @Sendable (Endpoint, Bool) -> Void
     ) throws(DNSClientError) {
         let exchange = try DNSExchange(
-            servers: settings.servers, timeout: settings.timeout, serverChanged: serverChanged
-        ) { answer, isLate in
-            self.finish(answer, isLate: isLate)
-        }
+            servers: settings.servers, timeout: settings.timeout,
+            serverChanged: { index, isUp in
+                let server = self.serverList.withLock { servers -> DNSClient.Server? in
+                    guard index < servers.count else { return nil }
+                    servers[index].isUp = isUp
+                    return servers[index]
+                }
+                if let server { serverChanged(server.endpoint, isUp) }
+            },
+            complete: { answer, isLate in self.finish(answer, isLate: isLate) })
+        let servers = exchange.endpoints.map { DNSClient.Server(endpoint: $0, isUp: true) }
+        self.serverList.withLock { $0 = servers }
         let thread = Unmanaged.passRetained(DNSThread(core: self, exchange: exchange))
         var attributes = pthread_attr_t()
         pthread_attr_init(&attributes)
@@ -120,6 +129,8 @@ final class DNSClientCore: Sendable {
     func clearCache() {
         self.cache.removeAll()
     }
+
+    var servers: [DNSClient.Server] { self.serverList.withLock { $0 } }
 
     var cacheCount: Int { self.cache.count }
 

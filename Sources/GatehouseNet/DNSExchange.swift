@@ -47,13 +47,13 @@ final class DNSExchange {
     private var descriptors: [pollfd] = []
     private var owners: [DNSChannel] = []
     private let complete: Completion
-    private let serverChanged: (Endpoint, _ isUp: Bool) -> Void
+    private let serverChanged: (_ server: Int, _ isUp: Bool) -> Void
 
     /// - Parameters:
     ///   - servers: empty for those of the system (`/etc/resolv.conf`), which are read here and not again.
     ///   - timeout: for a question, over all servers.
     init(
-        servers: [Endpoint], timeout: Duration, serverChanged: @escaping (Endpoint, Bool) -> Void,
+        servers: [Endpoint], timeout: Duration, serverChanged: @escaping (Int, Bool) -> Void,
         complete: @escaping Completion
     ) throws(DNSClientError) {
         var endpoints = servers
@@ -68,8 +68,7 @@ final class DNSExchange {
         for server in self.servers.indices { try self.openDatagrams(server, now: Self.now) }
     }
 
-    /// Questions that have neither an answer nor failed.
-    var runningCount: Int { self.running.count }
+    var endpoints: [Endpoint] { self.servers.map(\.endpoint) }
 
     /// Ends all questions as `shutDown`.
     func close() {
@@ -241,8 +240,7 @@ final class DNSExchange {
     }
 
     private func tell(_ change: DNSServerSelection.Change?) {
-        guard let change, change.server < self.servers.count else { return }
-        self.serverChanged(self.servers[change.server].endpoint, change.isUp)
+        if let change { self.serverChanged(change.server, change.isUp) }
     }
 
     // MARK: Channels

@@ -111,7 +111,15 @@ public final class Server: RunnableEdge {
         }
         let dns: DNSClient
         do throws(DNSClientError) {
-            dns = try DNSClient(configuration.dns)
+            dns = try DNSClient(configuration.dns) { server, isUp in
+                if isUp {
+                    log.notice("name server answers again", metadata: ["server": "\(server)"])
+                } else {
+                    log.warning(
+                        "name server is silent: it is asked after the others until it answers; see dns.servers",
+                        metadata: ["server": "\(server)"])
+                }
+            }
         } catch {
             throw StartError(["dns: \(error)"])
         }

@@ -27,7 +27,13 @@ extension Server {
                 MetricSample([domain.configuration.name], Double(shared.bindings.count(of: domain.key)))
             }
         }
-        self.metrics.observe(.queueDepth) { [MetricSample(["handshakes"], Double(handshakes.depth))] }
+        self.metrics.observe(.queueDepth) {
+            [
+                MetricSample(["handshakes"], Double(handshakes.depth)),
+                MetricSample(["dns"], Double(shared.dns.waitingCount)),
+            ]
+        }
+        self.metrics.observe(shared.dns)
         self.metrics.observe(.coreTargetUp) { [weak self] in
             guard let self else { return [] }
             return self.state.withLock { $0.snapshot }.domains.flatMap { domain in

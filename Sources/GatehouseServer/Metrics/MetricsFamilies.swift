@@ -43,6 +43,10 @@ public enum MetricFamily: CaseIterable, Sendable {
     case bindings
     case coreTargetUp
     case queueDepth
+    case dnsQueries
+    case dnsLookups
+    case dnsCacheEntries
+    case dnsServerUp
     case reloads
     case configurationGeneration
     case configurationLastSuccess
@@ -146,6 +150,22 @@ public enum MetricFamily: CaseIterable, Sendable {
                 labels: ["domain", "target"])
         case .queueDepth:
             .init("gatehouse_queue_depth", .gauge, "Entries waiting in a queue now", labels: ["queue"])
+        case .dnsQueries:
+            .init(
+                "gatehouse_dns_queries_total", .counter,
+                "Questions that name servers were asked, by record type and how they ended",
+                labels: ["type", "result"])
+        case .dnsLookups:
+            .init(
+                "gatehouse_dns_lookups_total", .counter,
+                "Questions of the edge's: answered from the cache, joined to one under way, asked, or refused by a limit",
+                labels: ["outcome"])
+        case .dnsCacheEntries:
+            .init("gatehouse_dns_cache_entries", .gauge, "Answers of name servers that are kept now")
+        case .dnsServerUp:
+            .init(
+                "gatehouse_dns_server_up", .gauge,
+                "Whether a name server is asked in its turn: 1 yes, 0 last because it is silent", labels: ["server"])
         case .reloads:
             .init(
                 "gatehouse_reloads_total", .counter, "Reloads of the configuration: success or failure",
