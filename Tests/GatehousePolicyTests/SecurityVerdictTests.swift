@@ -65,7 +65,7 @@ struct SecurityVerdictTests {
         #expect(differences == [])
     }
 
-    @Test("SIPS-20: 480 with Warning 380 and 403 say that no secure way exists, 500 that one could not be found")
+    @Test("SIPS-20: 480 with Warning 380 and 403 say that no secure way exists, 500 or 504 that one could not be found")
     func refusals() {
         let question = DNSName("far.example").map { DNSQuestion($0, .naptr) }
         let sips = Leg(isSIPS: true)
@@ -90,7 +90,7 @@ struct SecurityVerdictTests {
         for cause in [.noSuchName, .dnsTimedOut, .dnsFailed(.serverFailed), .unsupportedTransport, .tooMany]
             as [ResolutionFailure.Cause]
         {
-            let text = "500 399 \(ResolutionFailure(cause, question))"
+            let text = "\(cause == .dnsTimedOut ? 504 : 500) 399 \(ResolutionFailure(cause, question))"
             #expect(outcome(sips, cause) == text)
             #expect(outcome(sip, cause) == text)
             #expect(outcome(Leg(arrival: .plain), cause) == text)
