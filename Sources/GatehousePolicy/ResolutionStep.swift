@@ -91,16 +91,19 @@ extension ResolutionStep.Discarded: CustomStringConvertible {
 extension DNSAnswer: CustomStringConvertible {
     /// `SRV _sips._tcp.far.example → 10 20 5061 host.far.example (300 s)`.
     public var description: String {
-        let records =
-            switch self.outcome {
-            case .addresses(let addresses): addresses.map(\.description)
-            case .services(let services): services.map(\.description)
-            case .pointers(let pointers): pointers.map(\.description)
-            case .noData: ["no record"]
-            case .noSuchName: ["the name does not exist"]
-            case .failed(let failure): [failure.description]
-            }
-        return "\(self.question) → \(records.joined(separator: ", ")) (\(self.timeToLive.components.seconds) s)"
+        "\(self.question) → \(self.records.joined(separator: ", ")) (\(self.timeToLive.components.seconds) s)"
+    }
+
+    /// Each record as a zone file has it; or the one phrase that says why there is none.
+    public var records: [String] {
+        switch self.outcome {
+        case .addresses(let addresses): addresses.map(\.description)
+        case .services(let services): services.map(\.description)
+        case .pointers(let pointers): pointers.map(\.description)
+        case .noData: ["no record"]
+        case .noSuchName: ["the name does not exist"]
+        case .failed(let failure): [failure.description]
+        }
     }
 }
 

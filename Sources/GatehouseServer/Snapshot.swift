@@ -129,6 +129,17 @@ final class Snapshot: Sendable {
         self.domains.contains { domain in domain.targets.contains { $0.addresses.contains(endpoint) } }
     }
 
+    /// Whether nothing may be sent there, and why: a name of the outside must not lead inside (LOC-26).
+    ///
+    /// Loopback is forbidden like the core's networks, unless the domain itself listens there, as on a test bench.
+    func forbids(_ endpoint: Endpoint, _ domain: DomainRuntime) -> String? {
+        if endpoint.address.isUnspecified || endpoint.address.isMulticast { return "no address of a host" }
+        if self.isOwnListener(endpoint) { return "the edge itself listens there" }
+        if self.isCoreServer(endpoint) { return "a core server" }
+        if endpoint.address.isLoopback { return domain.isOnLoopback ? nil : "a loopback address" }
+        return self.trustedSources.contains(endpoint.address) ? "an address of the core network" : nil
+    }
+
     /// Whether a core address may send to the devices of a domain: not if it is a core server of other domains alone.
     func mayReach(_ domain: DomainRuntime, from address: IPAddress) -> Bool {
         let address = address.asIPv4 ?? address

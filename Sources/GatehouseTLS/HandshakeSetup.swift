@@ -21,6 +21,8 @@ final class HandshakeSetup {
     /// X509_V_ERR and the subject of the certificate meant.
     var verificationFault: (code: Int32, subject: String?)?
     var presentedNames: PresentedNames?
+    /// What the peer showed, whether it verified or not.
+    var peerCertificate: X509Certificate?
 
     init(role: Role, context: TLSContext, serverName: String? = nil) {
         self.role = role
@@ -51,6 +53,12 @@ extension TLSEngine {
 
     func noteVerificationFault(_ code: Int32, _ subject: String?) {
         if self.setup?.verificationFault == nil { self.setup?.verificationFault = (code, subject) }
+    }
+
+    /// - Parameter handle: the peer's own certificate, of the chain that is being verified.
+    func notePeerCertificate(_ handle: OpaquePointer?) {
+        guard let setup = self.setup, setup.peerCertificate == nil, let handle else { return }
+        setup.peerCertificate = X509Certificate(sharing: handle)
     }
 
     func notePresentedNames(_ names: PresentedNames) {

@@ -11,6 +11,7 @@ func verifyPeerCertificate(_ isGood: Int32, _ context: OpaquePointer?) -> Int32 
         let ssl = X509_STORE_CTX_get_ex_data(context, SSL_get_ex_data_X509_STORE_CTX_idx()).map({ OpaquePointer($0) }),
         let engine = TLSEngine.of(ssl)
     else { return 0 }
+    if !engine.isServer { engine.notePeerCertificate(X509_STORE_CTX_get0_cert(context)) }
     let certificate = X509_STORE_CTX_get_current_cert(context).map { X509Certificate(sharing: $0) }
     guard isGood == 1 else {
         engine.noteVerificationFault(X509_STORE_CTX_get_error(context), certificate?.subject)

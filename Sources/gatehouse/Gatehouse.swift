@@ -10,7 +10,7 @@ struct Gatehouse: AsyncParsableCommand {
         version: "gatehouse \(BuildInfo.version)",
         subcommands: [
             Run.self, Check.self, Reload.self, Status.self, Domains.self, Certificates.self, Connections.self,
-            Bindings.self, Cores.self, Demo.self, Version.self,
+            Bindings.self, Cores.self, Explain.self, Demo.self, Version.self,
         ])
 }
 

@@ -19,4 +19,18 @@ struct CalendarDateTests {
         #expect(first.days(until: second) == expected)
         #expect(second.days(until: first) == -expected)
     }
+
+    @Test("the day of a time is the one that so many days have led to since 1970")
+    func dayOfTime() throws {
+        let epoch = try #require(CalendarDate(year: 1970, month: 1, day: 1))
+        for days in stride(from: 0, through: 49_709, by: 7) {
+            for second in [0, 86_399] {
+                let date = CalendarDate(secondsSince1970: UInt32(days * 86_400 + second))
+                #expect(epoch.days(until: date) == days)
+                #expect(CalendarDate(year: date.year, month: date.month, day: date.day) == date)
+            }
+        }
+        #expect(CalendarDate(secondsSince1970: 1_798_675_199).description == "2026-12-30")
+        #expect(CalendarDate(secondsSince1970: .max).description == "2106-02-07")
+    }
 }

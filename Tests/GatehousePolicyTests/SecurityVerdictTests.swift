@@ -65,7 +65,7 @@ struct SecurityVerdictTests {
         #expect(differences == [])
     }
 
-    @Test("SIPS-20: 480 with Warning 380 and 403 say that no secure way exists, 500 or 504 that one could not be found")
+    @Test("SIPS-20: 480 with Warning 380 and 403 say that no secure way exists, 5xx that one could not be found")
     func refusals() {
         let question = DNSName("far.example").map { DNSQuestion($0, .naptr) }
         let sips = Leg(isSIPS: true)
@@ -87,10 +87,11 @@ struct SecurityVerdictTests {
         #expect(
             outcome(sip, .noSecureWay)
                 == "403 399 insecure leg refused: the domain offers no TLS (NAPTR far.example)")
-        for cause in [.noSuchName, .dnsTimedOut, .dnsFailed(.serverFailed), .unsupportedTransport, .tooMany]
-            as [ResolutionFailure.Cause]
-        {
-            let text = "\(cause == .dnsTimedOut ? 504 : 500) 399 \(ResolutionFailure(cause, question))"
+        for (cause, status) in [
+            (.noSuchName, 500), (.dnsTimedOut, 504), (.dnsFailed(.serverFailed), 500), (.dnsFailed(.overloaded), 503),
+            (.unsupportedTransport, 500), (.tooMany, 500),
+        ] as [(ResolutionFailure.Cause, Int)] {
+            let text = "\(status) 399 \(ResolutionFailure(cause, question))"
             #expect(outcome(sips, cause) == text)
             #expect(outcome(sip, cause) == text)
             #expect(outcome(Leg(arrival: .plain), cause) == text)

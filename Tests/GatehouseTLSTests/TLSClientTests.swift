@@ -69,6 +69,26 @@ struct TLSClientTests {
         #expect(refused.engine.facts == nil)
     }
 
+    @Test("what a peer shows can be read, whether it verifies, does not, or need not", arguments: Self.versions)
+    func shownCertificate(version: Int32) throws {
+        let good = try self.pki.issue(TestPKI.Request("far.example"))
+        let other = try self.pki.issue(TestPKI.Request("host1.isp.example"))
+        let stranger = try self.pki.issue(TestPKI.Request(commonName: "Stranger"))
+        for (credentials, holder, names) in [
+            (try self.credentials(), good, ["far.example"]), (try self.credentials(), other, ["host1.isp.example"]),
+            (try self.credentials(stranger), good, ["far.example"]),
+            (try self.credentials(stranger, verifies: false), other, ["host1.isp.example"]),
+        ] {
+            let engine = try self.connect(to: holder, credentials, version: version).engine
+            let shown = try #require(engine.shownCertificate)
+            #expect(shown.names.dnsNames == names)
+            #expect(shown.notAfter > shown.notBefore && shown.fingerprint.utf8.count == 64)
+        }
+        let untouched = try TLSEngine.client(
+            context: self.context, credentials: try self.credentials(), serverName: nil, identity: nil)
+        #expect(untouched.shownCertificate == nil)
+    }
+
     @Test("CERT-02: an address is not asked for by name, and proved by an address")
     func address() throws {
         let credentials = try self.credentials()

@@ -82,16 +82,7 @@ extension Worker {
             worker: self, domain: route.domain, candidates: self.outbound.ordered(candidates, now: self.now))
     }
 
-    /// Whether nothing may be sent there, and why: a name of the outside must not lead inside (LOC-26).
-    ///
-    /// Loopback is forbidden like the core's networks, unless the domain itself listens there, as on a test bench.
-    func forbids(_ endpoint: Endpoint, _ domain: DomainRuntime) -> String? {
-        if endpoint.address.isUnspecified || endpoint.address.isMulticast { return "no address of a host" }
-        if self.snapshot.isOwnListener(endpoint) { return "the edge itself listens there" }
-        if self.snapshot.isCoreServer(endpoint) { return "a core server" }
-        if endpoint.address.isLoopback { return domain.isOnLoopback ? nil : "a loopback address" }
-        return self.snapshot.trustedSources.contains(endpoint.address) ? "an address of the core network" : nil
-    }
+    func forbids(_ endpoint: Endpoint, _ domain: DomainRuntime) -> String? { self.snapshot.forbids(endpoint, domain) }
 
     // MARK: Look-ups
 

@@ -145,7 +145,7 @@ extension Worker {
     ) throws(Refusal) -> OutboundRoute {
         let isSIPS = route.requestURI.scheme == .sips
         var form = OutsideForm(ownRoutes: route.ownRoutes)
-        if let proxy = try self.proxy(of: domain, message, isSIPS: isSIPS) {
+        if let proxy = try self.proxy(of: domain, message) {
             form.routes = [proxy.route]
             return self.route(to: proxy.hop, proxy.host, form, domain, session, isSIPS: isSIPS || proxy.hop.isSIPS)
         }
@@ -166,7 +166,7 @@ extension Worker {
     ) throws(Refusal) -> OutboundRoute {
         let isSIPS = Self.isSIPS(contact)
         var form = OutsideForm(requestURI: contact, routes: routes, dropsRoutes: true)
-        if let proxy = try self.proxy(of: domain, message, isSIPS: isSIPS), !isRegistered {
+        if let proxy = try self.proxy(of: domain, message), !isRegistered {
             form.routes.insert(proxy.route, at: 0)
             return self.route(to: proxy.hop, proxy.host, form, domain, session, isSIPS: isSIPS || proxy.hop.isSIPS)
         }
@@ -199,14 +199,15 @@ extension Worker {
 
     /// The domain's outbound proxy, if it stands before this request (RT-09): as a Route value it is always loose.
     private func proxy(
-        of domain: DomainRuntime, _ message: Message, isSIPS: Bool
+        of domain: DomainRuntime, _ message: Message
     ) throws(Refusal) -> (hop: NextHop, host: String, route: [UInt8])? {
         let outbound = domain.configuration.outbound
         guard let proxy = outbound.proxy, message.to?.tag == nil || outbound.forceProxy else { return nil }
         let bytes = Array(proxy.utf8)
-        guard let uri = try? URI.parse(bytes, ByteRange(0, bytes.count)),
-            let hop = NextHop(uri, in: bytes, asSIPS: isSIPS)
-        else { throw Self.unlocatable }
+        // Not as SIPS: an operator who writes transport=tcp means TCP, and a SIPS session is then refused (LOC-27).
+        guard let uri = try? URI.parse(bytes, ByteRange(0, bytes.count)), let hop = NextHop(uri, in: bytes) else {
+            throw Self.unlocatable
+        }
         let route = uri.isLooseRoute(in: bytes) ? bytes : bytes + Array(";lr".utf8)
         return (hop, uri.host.text(in: bytes), route)
     }
