@@ -40,11 +40,15 @@ public struct Session: Hashable, Sendable {
     public var arrival: Arrival
     /// Seconds since 1970; past it a copied tag no longer counts.
     public var expires: UInt32
+    /// Whether an override let this dialog over a leg that is not secure; in the tokens of that leg alone, so that what
+    /// follows in the dialog may take it in both directions.
+    public var isRelaxed: Bool
 
-    @inlinable public init(id: SessionID, arrival: Arrival, expires: UInt32) {
+    @inlinable public init(id: SessionID, arrival: Arrival, expires: UInt32, isRelaxed: Bool = false) {
         self.id = id
         self.arrival = arrival
         self.expires = expires
+        self.isRelaxed = isRelaxed
     }
 
     /// How long a tag that the core copies to another leg is believed, in seconds: a day.

@@ -265,9 +265,10 @@ extension [UInt8] {
         self.append(UInt8(truncatingIfNeeded: value))
     }
 
-    /// Arrival in the top two bits of a 64-bit word, the id in its low 48, then the expiry.
+    /// Arrival in the top two bits of a 64-bit word, the override's mark in the next, the id in its low 48; the expiry.
     fileprivate mutating func append(session: Session) {
-        self.append(bigEndian: UInt64(session.arrival.rawValue) << 62 | session.id.bits)
+        let mark: UInt64 = session.isRelaxed ? 1 << 61 : 0
+        self.append(bigEndian: UInt64(session.arrival.rawValue) << 62 | mark | session.id.bits)
         self.append(bigEndian: session.expires)
     }
 
@@ -330,7 +331,7 @@ private struct TokenReader {
         guard let word = self.word64(), let arrival = Arrival(rawValue: UInt8(truncatingIfNeeded: word >> 62)),
             let expires = self.word32()
         else { return nil }
-        return Session(id: SessionID(word), arrival: arrival, expires: expires)
+        return Session(id: SessionID(word), arrival: arrival, expires: expires, isRelaxed: word >> 61 & 1 == 1)
     }
 
     /// The outer nil: the bytes ended. The inner one: a token without a flow.

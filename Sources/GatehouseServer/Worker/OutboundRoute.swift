@@ -35,6 +35,19 @@ enum OutsideWay {
     case located(OutboundRoute)
 }
 
+/// A Contact as a Request-URI: without headers and `method` (RFC 3261 §16.6 item 2, §19.1.1 table 1).
+func asRequestURI(_ contact: [UInt8]) -> [UInt8] {
+    guard let uri = try? URI.parse(contact, ByteRange(0, contact.count)), uri.isSIP else { return contact }
+    let method = uri.parameterList(in: contact).first("method")
+    guard method != nil || !uri.headers.isEmpty else { return contact }
+    var text = Array(contact[..<(uri.headers.isEmpty ? uri.whole.end : uri.headers.start)])
+    if let method {
+        let end = method.value?.end ?? method.name.end
+        if method.name.start > 0, end <= text.count { text.removeSubrange((method.name.start - 1)..<end) }
+    }
+    return text
+}
+
 extension Worker {
     // MARK: The next hop
 
@@ -46,7 +59,7 @@ extension Worker {
         switch route.destination {
         case .device(let device):
             if let state = self.flow(device.flow) ?? self.boundFlow(device.binding) {
-                let form = OutsideForm(requestURI: device.contact, routes: device.routes, dropsRoutes: true)
+                let form = OutsideForm(requestURI: asRequestURI(device.contact), routes: device.routes, dropsRoutes: true)
                 return .flow(DeviceHop(state: state, contact: device.contact, form: form))
             }
             // A device that was reached over a connection is reached over one that verifies, or not at all (PBX-11).
@@ -121,8 +134,8 @@ extension Worker {
     private func contact(_ contact: [UInt8], for uri: URI, in message: Message) -> [UInt8] {
         guard uri.scheme == .sip, uri.user.map({ !TokenText.isToken(message.bytes, $0.range) }) ?? true,
             Self.isSIPS(contact)
-        else { return contact }
-        return Array("sip".utf8) + contact.dropFirst(4)
+        else { return asRequestURI(contact) }
+        return asRequestURI(Array("sip".utf8) + contact.dropFirst(4))
     }
 
     private func boundFlow(_ key: BindingKey?) -> FlowState? {
@@ -165,7 +178,7 @@ extension Worker {
         isRegistered: Bool
     ) throws(Refusal) -> OutboundRoute {
         let isSIPS = Self.isSIPS(contact)
-        var form = OutsideForm(requestURI: contact, routes: routes, dropsRoutes: true)
+        var form = OutsideForm(requestURI: asRequestURI(contact), routes: routes, dropsRoutes: true)
         if let proxy = try self.proxy(of: domain, message), !isRegistered {
             form.routes.insert(proxy.route, at: 0)
             return self.route(to: proxy.hop, proxy.host, form, domain, session, isSIPS: isSIPS || proxy.hop.isSIPS)
@@ -191,8 +204,8 @@ extension Worker {
             domain: domain, hop: hop, host: host,
             demand: SecurityDemand(
                 isSIPS: isSIPS,
-                isProtected: SecurityDemand.isProtected(
-                    session.arrival, by: domain.configuration.security.protect),
+                isProtected: !session.isRelaxed
+                    && SecurityDemand.isProtected(session.arrival, by: domain.configuration.security.protect),
                 isRegisteredContact: isRegistered),
             session: session, form: form)
     }

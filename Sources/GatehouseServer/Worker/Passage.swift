@@ -31,7 +31,7 @@ struct Passage {
     var registration: Registration?
 
     /// Whether URIs that the device sees of us are `sips:`; not on a leg that an override let go without TLS.
-    var isSIPS: Bool { self.session.arrival == .sips && (self.isOutsideSecure || self.direction == .toCore) }
+    var isSIPS: Bool { self.session.arrival == .sips && self.isOutsideSecure }
 }
 
 /// The contacts of a REGISTER, as the device wrote them and as a `pbx` core sees them.

@@ -90,7 +90,9 @@ extension Worker {
             isOutsideSecure: state.transport == .tls, mirrorsTransport: false, coreBind: 0, coreTransport: .udp,
             coreTarget: state.remote, registration: nil)
         // A dialog that began as SIPS does not go on over a plain connection, whatever its URIs say.
-        if passage.session.arrival == .sips, state.transport != .tls { throw Refusal(403, .sipsOnPlain) }
+        if passage.session.arrival == .sips, state.transport != .tls, !passage.session.isRelaxed {
+            throw Refusal(403, .sipsOnPlain)
+        }
         if passage.session.arrival == .sips, domain.configuration.security.sipsToCore == .refuse {
             throw .sipsNotAllowed
         }

@@ -19,7 +19,7 @@ final class ServerTransaction: TimerTarget {
     let key: TransactionKey
     let request: Message
     let origin: WorkerMessage.Origin
-    let passage: Passage
+    private(set) var passage: Passage
     private(set) var machine: Machine
     var responses: ResponseContext
     /// By branch number.
@@ -62,6 +62,11 @@ final class ServerTransaction: TimerTarget {
     }
 
     var isInvite: Bool { self.request.method == .invite }
+
+    /// An override lets the dialog over a leg that is not secure.
+    func relax() {
+        self.passage.session.isRelaxed = true
+    }
 
     /// Begins: an INVITE gets its 100 at once (TXN-03), any other request one when its client starts to repeat slowly.
     func start() {
