@@ -6,7 +6,8 @@ import threading
 import unittest
 
 from harness import addresses, pki, streams
-from harness.dns import A, AAAA, NAPTR, SRV, servfail
+from harness.case import EdgeTest
+from harness.dns import A, AAAA, NAPTR, SRV, servfail, silence
 from harness.edge import run_command
 from harness.site import Site
 
@@ -231,3 +232,79 @@ class Explain(unittest.TestCase):
         seen = self.json("sip:bob@far.example:5060", "--dns", other.endpoint)
         self.assertEqual([way["address"] for way in seen["candidates"]], ["192.0.2.99:5060"])
         self.assertFalse(self.dns.questions)
+
+
+class Agreement(EdgeTest):
+    """What the command says of a request is what a running edge does with it."""
+
+    domain = "a.example"
+
+    @classmethod
+    def make_site(cls):
+        site = Site(dns={"timeout": "500ms"})
+        ca = pki.authority().certificate
+        overrides = {"overrides": [{"to": "*.legacy.example", "allow": "insecure", "reason": "no TLS before spring"}]}
+        site.add("a.example", "proxy", outbound={"ca": ca}, security=overrides)
+        core = site.domains["a.example"].core_ip
+        site.add("tcp.example", "proxy", core_ip=core, security=overrides,
+                 outbound={"proxy": "sip:carrier.example;transport=tcp", "ca": ca})
+        site.add("plain.example", "proxy", core_ip=core, outbound={"transports": ["tcp", "udp"], "ca": ca})
+        site.add("all.example", "proxy", core_ip=core, outbound={"ca": ca}, security={"protect": "all"})
+        site.dns
+        return site
+
+    def explained(self, uri, domain):
+        code, out, err = run_command("explain", uri, "--config", self.edge.config_path, "--domain", domain, "--json")
+        self.assertIn(code, (0, 1), err)
+        return json.loads(out)
+
+    def send(self, uri, domain):
+        return self.core.send(self.core.build("MESSAGE", uri, contact=None, from_=f"<sip:x@{domain}>;tag=1"),
+                              self.edge.core_address)
+
+    def test_LOC_25_LOC_27_SIPS_20__refusals_have_the_same_status_and_cause(self):
+        dns = self.site.dns
+        dns.add("udp.example", NAPTR(10, 10, "s", "SIP+D2U", "_sip._udp.udp.example"))
+        dns.add("_sips._tcp.none.example", SRV(0, 0, 0, "."))
+        dns.add("carrier.example", A("192.0.2.9"))
+        dns.tell("broken.example", servfail)
+        dns.tell("_sips._tcp.broken.example", servfail)
+        dns.tell("silent.example", silence)
+        dns.tell("_sips._tcp.silent.example", silence)
+        for uri, domain, status in (
+                ("sips:bob@udp.example", "a.example", 480), ("sip:bob@udp.example", "all.example", 403),
+                ("sips:bob@none.example", "a.example", 480), ("sip:bob@none.example", "all.example", 403),
+                ("sips:bob@gone.test", "a.example", 500), ("sips:bob@broken.example", "a.example", 500),
+                ("sips:bob@silent.example", "a.example", 504), ("sip:bob@192.0.2.1;transport=udp", "all.example", 403),
+                ("sip:bob@192.0.2.1;transport=sctp", "a.example", 500),
+                ("sips:bob@far.example", "tcp.example", 480), ("sips:bob@192.0.2.1", "plain.example", 480),
+                ("sip:nobody@a.example", "a.example", 480)):
+            with self.subTest(uri, domain=domain):
+                verdict = self.explained(uri, domain)["verdict"]
+                self.assertEqual(verdict["status"], status)
+                seen = self.core.expect(status, "MESSAGE", call_id=self.send(uri, domain).call_id)
+                code, _, text = seen.values("Warning")[0].partition(" ")
+                if verdict["decision"]["because"].startswith("the domain is served here"):
+                    continue  # what is registered, the command does not know
+                self.assertEqual(f'{code} {text[text.index(chr(34)):]}', verdict["warning"])
+
+    def test_LOC_13__a_request_goes_to_the_first_candidate(self):
+        dns, ip = self.site.dns, addresses.fresh()
+        dns.replace("_sip._tcp.near.example", SRV(10, 0, 5070, "h.near.example"))
+        dns.replace("_sip._udp.near.example", SRV(10, 0, 5070, "h.near.example"))
+        dns.replace("h.near.example", A(ip))
+        dns.replace("carrier.example", A(ip))
+        dns.replace("_sip._tcp.carrier.example", SRV(10, 0, 5070, "carrier.example"))
+        dns.replace("pbx.legacy.example", A(ip))
+        with socket.create_server((ip, 5070)) as listener:
+            listener.settimeout(5)
+            for uri, domain in (("sip:bob@near.example", "a.example"), ("sip:bob@far.example", "tcp.example"),
+                                (f"sip:bob@{ip}:5070;transport=tcp", "plain.example")):
+                with self.subTest(uri, domain=domain):
+                    first = self.explained(uri, domain)["candidates"][0]
+                    self.assertEqual(f"{first['transport']}:{first['address']}", f"tcp:{ip}:5070")
+                    sent = self.send(uri, domain)
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.settimeout(5)
+                        self.assertIn(sent.call_id.encode(), connection.recv(1 << 16))
