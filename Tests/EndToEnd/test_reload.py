@@ -328,7 +328,7 @@ class WrongConfigurations(EdgeTest):
             self.assertRegex(log, r"gatehouse\.yaml:\d+:\d+")
             self.assertRegex(out + err, r"gatehouse\.yaml:\d+:\d+")
 
-    def test_CONFIG__check_lists_each_override_with_its_days(self):
+    def test_check_lists_each_override_with_its_days(self):
         good = self.edge.write()
         core = "    core:\n      kind: pbx"
         self.assertIn(core, good)
