@@ -7,7 +7,7 @@ import Testing
 struct SecurityVerdictPropertyTests {
     /// As many as fit into the ordinary run; GATEHOUSE_VERDICT_CASES asks for more.
     private static let count =
-        ProcessInfo.processInfo.environment["GATEHOUSE_VERDICT_CASES"].flatMap { Int($0) } ?? 10_000
+        ProcessInfo.processInfo.environment["GATEHOUSE_VERDICT_CASES"].flatMap { Int($0) } ?? 100_000
 
     private static let hosts = ["a.legacy.example", "b.legacy.example", "legacy.example", "x.a.legacy.example", "far"]
     private static let addresses = ["192.0.2.1", "192.0.2.200", "198.51.100.1", "2001:db8::1", "fd00::7"].map {
