@@ -28,6 +28,7 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CAres", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         // System calls that Swift's Glibc module hides.
         .target(name: "CSocket"),
 
@@ -46,10 +47,11 @@ let package = Package(
             name: "GatehouseNet",
             dependencies: ["CAres", "CSocket", "SIPMessage", "GatehousePolicy", "GatehouseTLS"] + nio,
             swiftSettings: settings),
+        .target(name: "GatehouseStore", dependencies: ["CSQLite", "GatehousePolicy"], swiftSettings: settings),
         .target(
             name: "GatehouseServer",
             dependencies: [
-                "CSocket", "SIPMessage", "SIPTransaction", "GatehousePolicy", "GatehouseConfig", "GatehouseTLS",
+                "CSocket", "GatehouseStore", "SIPMessage", "SIPTransaction", "GatehousePolicy", "GatehouseConfig", "GatehouseTLS",
                 "GatehouseNet", .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
             ] + nio,
@@ -87,8 +89,11 @@ let package = Package(
             ] + nio,
             swiftSettings: settings),
         .testTarget(
+            name: "GatehouseStoreTests", dependencies: ["GatehouseStore", "GatehousePolicy"], swiftSettings: settings),
+        .testTarget(
             name: "GatehouseServerTests",
             dependencies: [
+                "GatehouseStore",
                 "GatehouseServer", "GatehousePolicy", "GatehouseConfig", "GatehouseTLS", "GatehouseNet", "SIPMessage",
                 "SIPTransaction",
                 .product(name: "NIOEmbedded", package: "swift-nio"),

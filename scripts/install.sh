@@ -5,7 +5,7 @@ set -eu
 packages=()
 for group in "$@"; do
     case $group in
-        build) packages+=(git pkg-config libssl-dev libc-ares-dev libyaml-dev) ;;
+        build) packages+=(git pkg-config libssl-dev libc-ares-dev libyaml-dev libsqlite3-dev) ;;
         certs) packages+=(openssl) ;;
         # The peers of the end-to-end suite, and what it is written in.
         test) packages+=(python3 openssl sip-tester baresip-core kamailio kamailio-tls-modules dnsmasq-base nsd) ;;

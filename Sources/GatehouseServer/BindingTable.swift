@@ -5,15 +5,46 @@ import Synchronization
 /// A registered contact (RFC 3261 §10) and the flow over which its device is reached (RFC 5626).
 struct Binding: Sendable {
     var domain: DomainKey
-    /// `user@host` of the address of record.
-    var aor: [UInt8]
     var flow: FlowReference
-    /// The device's own Contact URI.
-    var contact: [UInt8]
     /// The tag of the registration: the arrival facts stay with the binding.
     var session: Session
     /// Nanoseconds of the worker's clock.
     var deadline: UInt64
+    /// Another binding of the same address of record, or of one that shares its place in the index.
+    fileprivate var next: BindingKey?
+    /// Address of record and contact in one piece: a million bindings are counted in bytes.
+    private let text: [UInt8]
+    private let aorCount: UInt32
+
+    init(
+        domain: DomainKey, aor: [UInt8], flow: FlowReference, contact: [UInt8], session: Session, deadline: UInt64
+    ) {
+        self.domain = domain
+        self.flow = flow
+        self.session = session
+        self.deadline = deadline
+        self.text = aor + contact
+        self.aorCount = UInt32(clamping: aor.count)
+    }
+
+    /// `user@host` of the address of record.
+    var aor: [UInt8] { Array(self.text.prefix(Int(self.aorCount))) }
+    /// The device's own Contact URI.
+    var contact: [UInt8] { Array(self.text.dropFirst(Int(self.aorCount))) }
+
+    func isBinding(of aor: [UInt8], domain: DomainKey) -> Bool {
+        self.domain == domain && Int(self.aorCount) == aor.count && self.text.starts(with: aor)
+    }
+
+    /// Where the address of record stands in the index.
+    fileprivate static func place(of aor: some Sequence<UInt8>, domain: DomainKey) -> UInt64 {
+        var hasher = Hasher()
+        hasher.combine(domain)
+        for byte in aor { hasher.combine(byte) }
+        return UInt64(bitPattern: Int64(hasher.finalize()))
+    }
+
+    fileprivate var place: UInt64 { Self.place(of: self.text.prefix(Int(self.aorCount)), domain: self.domain) }
 }
 
 /// The bindings of all domains, shared by the workers: one of the few shared things (docs/architecture.md).
@@ -22,45 +53,27 @@ struct Binding: Sendable {
 final class BindingTable: Sendable {
     private typealias Shard = [BindingKey: Binding]
 
-    private let shards: [ShardBox]
-    private let count = Atomic<Int>(0)
-    private let limit: Atomic<Int>
-
     private final class ShardBox: Sendable {
         let shard = Mutex([BindingKey: Binding]())
     }
 
+    /// The first binding of each address of record; the others follow by `next`.
+    private final class IndexBox: Sendable {
+        let first = Mutex([UInt64: BindingKey]())
+    }
+
+    private let shards: [ShardBox]
+    private let index: [IndexBox]
+    private let count = Atomic<Int>(0)
+    private let limit: Atomic<Int>
+    private let domainCounts = Mutex<[DomainKey: Int]>([:])
+
+    static let shardCount = 64
+
     init(limit: Int) {
         self.limit = Atomic(limit)
-        self.shards = (0..<64).map { _ in ShardBox() }
-    }
-
-    private struct AddressOfRecord: Hashable {
-        var domain: DomainKey
-        var aor: [UInt8]
-    }
-
-    /// The bindings of each address of record.
-    private let addresses: [AddressBox] = (0..<64).map { _ in AddressBox() }
-
-    private final class AddressBox: Sendable {
-        let keys = Mutex<[AddressOfRecord: [BindingKey]]>([:])
-    }
-
-    private func box(of address: AddressOfRecord) -> AddressBox { self.addresses[Int(truncatingIfNeeded: address.hashValue & 63)] }
-
-    private func index(_ binding: Binding, _ key: BindingKey) {
-        let address = AddressOfRecord(domain: binding.domain, aor: binding.aor)
-        self.box(of: address).keys.withLock { $0[address, default: []].append(key) }
-    }
-
-    private func unindex(_ binding: Binding, _ key: BindingKey) {
-        let address = AddressOfRecord(domain: binding.domain, aor: binding.aor)
-        self.box(of: address).keys.withLock { keys in
-            guard var left = keys[address] else { return }
-            left.removeAll { $0 == key }
-            keys[address] = left.isEmpty ? nil : left
-        }
+        self.shards = (0..<Self.shardCount).map { _ in ShardBox() }
+        self.index = (0..<Self.shardCount).map { _ in IndexBox() }
     }
 
     func setLimit(_ limit: Int) {
@@ -73,6 +86,16 @@ final class BindingTable: Sendable {
         self.shards[Int(truncatingIfNeeded: key.low & 63)]
     }
 
+    private func index(of place: UInt64) -> IndexBox {
+        self.index[Int(truncatingIfNeeded: place & 63)]
+    }
+
+    /// Makes room for so many bindings.
+    func reserve(_ count: Int) {
+        for box in self.shards { box.shard.withLock { $0.reserveCapacity(count / Self.shardCount) } }
+        for box in self.index { box.first.withLock { $0.reserveCapacity(count / Self.shardCount) } }
+    }
+
     /// The binding of this name that has not expired.
     func binding(_ key: BindingKey, now: UInt64) -> Binding? {
         self.shard(of: key).shard.withLock { shard in
@@ -81,56 +104,93 @@ final class BindingTable: Sendable {
         }
     }
 
-    /// Makes or refreshes a binding. False where the table is full and the binding is new.
-    func set(_ binding: Binding, for key: BindingKey) -> Bool {
-        let (isKept, old) = self.shard(of: key).shard.withLock { shard -> (Bool, Binding?) in
-            if shard[key] == nil {
-                guard self.count.load(ordering: .relaxed) < self.limit.load(ordering: .relaxed) else {
-                    return (false, nil)
+    /// The binding of an address of record that lasts longest.
+    func newest(of aor: [UInt8], domain: DomainKey, now: UInt64) -> Binding? {
+        let place = Binding.place(of: aor, domain: domain)
+        return self.index(of: place).first.withLock { first in
+            var newest: Binding?
+            var key = first[place]
+            while let current = key {
+                guard let binding = self.shard(of: current).shard.withLock({ $0[current] }) else { break }
+                if binding.deadline > now, binding.isBinding(of: aor, domain: domain),
+                    binding.deadline > newest?.deadline ?? 0
+                {
+                    newest = binding
                 }
-                self.count.wrappingAdd(1, ordering: .relaxed)
+                key = binding.next
             }
-            return (true, shard.updateValue(binding, forKey: key))
+            return newest
         }
-        guard isKept else { return false }
-        if let old {
-            guard old.aor != binding.aor || old.domain != binding.domain else { return true }
-            self.unindex(old, key)
-        }
-        self.index(binding, key)
-        return true
     }
 
-    /// The binding of an address of record that lasts longest, by the index of addresses.
-    func newest(of aor: [UInt8], domain: DomainKey, now: UInt64) -> Binding? {
-        let address = AddressOfRecord(domain: domain, aor: aor)
-        let keys = self.box(of: address).keys.withLock { $0[address] ?? [] }
-        return keys.compactMap { self.binding($0, now: now) }.max { $0.deadline < $1.deadline }
+    /// Makes or refreshes a binding. False where the table is full and the binding is new.
+    func set(_ binding: Binding, for key: BindingKey) -> Bool {
+        let place = binding.place
+        return self.index(of: place).first.withLock { first in
+            let isNew: Bool? = self.shard(of: key).shard.withLock { shard in
+                var binding = binding
+                if let old = shard[key] {
+                    // A key is made of its address of record, so it never moves to another.
+                    binding.next = old.next
+                    shard[key] = binding
+                    return false
+                }
+                guard self.count.load(ordering: .relaxed) < self.limit.load(ordering: .relaxed) else { return nil }
+                self.count.wrappingAdd(1, ordering: .relaxed)
+                binding.next = first[place]
+                shard[key] = binding
+                return true
+            }
+            guard let isNew else { return false }
+            if isNew {
+                first[place] = key
+                self.domainCounts.withLock { $0[binding.domain, default: 0] += 1 }
+            }
+            return true
+        }
     }
 
     /// Ends a binding. True if there was one.
     @discardableResult
     func remove(_ key: BindingKey) -> Bool {
-        guard let old = self.shard(of: key).shard.withLock({ $0.removeValue(forKey: key) }) else { return false }
-        self.count.wrappingSubtract(1, ordering: .relaxed)
-        self.unindex(old, key)
-        return true
+        guard let place = self.shard(of: key).shard.withLock({ $0[key]?.place }) else { return false }
+        return self.index(of: place).first.withLock { first in
+            guard let old = self.shard(of: key).shard.withLock({ $0.removeValue(forKey: key) }) else { return false }
+            self.unlink(key, old, place, &first)
+            self.count.wrappingSubtract(1, ordering: .relaxed)
+            self.domainCounts.withLock { counts in
+                counts[old.domain, default: 1] -= 1
+                if counts[old.domain] == 0 { counts[old.domain] = nil }
+            }
+            return true
+        }
     }
 
-    /// Ends every binding whose time is over; returns how many. Called from a slow timer, a shard at a time.
-    func removeExpired(now: UInt64) -> Int {
-        var removed = 0
-        for box in self.shards {
-            let expired = box.shard.withLock { shard in
-                let expired = shard.filter { $0.value.deadline <= now }
-                for key in expired.keys { shard[key] = nil }
-                return expired
-            }
-            removed += expired.count
-            for (key, binding) in expired { self.unindex(binding, key) }
+    private func unlink(_ key: BindingKey, _ old: Binding, _ place: UInt64, _ first: inout [UInt64: BindingKey]) {
+        guard first[place] != key else {
+            first[place] = old.next
+            return
         }
-        self.count.wrappingSubtract(removed, ordering: .relaxed)
-        return removed
+        var before = first[place]
+        while let current = before {
+            before = self.shard(of: current).shard.withLock { shard -> BindingKey? in
+                guard shard[current]?.next == key else { return shard[current]?.next }
+                shard[current]?.next = old.next
+                return nil
+            }
+        }
+    }
+
+    /// Ends every binding of one shard whose time is over; returns how many. Called from a slow timer, a shard at a time, so
+    /// that a million bindings hold no call up.
+    ///
+    /// - Parameter shard: 0 to `shardCount` - 1.
+    func removeExpired(now: UInt64, shard: Int) -> [BindingKey] {
+        let expired = self.shards[shard & 63].shard.withLock { shard in
+            shard.compactMap { $0.value.deadline <= now ? $0.key : nil }
+        }
+        for key in expired { self.remove(key) }
+        return expired
     }
 
     /// A copy of the bindings of a domain, or of all, for the admin endpoint; at most `limit` of them.
@@ -147,10 +207,8 @@ final class BindingTable: Sendable {
         return list
     }
 
-    /// How many bindings a domain has, by looking at all.
+    /// How many bindings a domain has.
     func count(of domain: DomainKey) -> Int {
-        self.shards.reduce(0) { sum, box in
-            sum + box.shard.withLock { shard in shard.values.count(where: { $0.domain == domain }) }
-        }
+        self.domainCounts.withLock { $0[domain] ?? 0 }
     }
 }

@@ -1,6 +1,7 @@
 internal import GatehouseConfig
 internal import GatehouseNet
 internal import GatehousePolicy
+internal import GatehouseStore
 internal import GatehouseTLS
 internal import Glibc
 internal import Logging
@@ -123,9 +124,24 @@ public final class Server: RunnableEdge {
         } catch {
             throw StartError(["dns: \(error)"])
         }
+        let store: BindingStore
+        do throws(StoreError) {
+            store = try BindingStore(directory: configuration.edge.stateDirectory) { error in
+                log.error("bindings are not written to disk", metadata: ["cause": "\(error)"])
+            }
+        } catch {
+            throw StartError(["\(error)"])
+        }
         let shared = ServerShared(
             secret: secret, bindings: BindingTable(limit: configuration.edge.limits.bindings), metrics: metrics,
-            log: log, tlsContext: tlsContext, tlsClientContext: tlsClientContext, dns: dns)
+            log: log, tlsContext: tlsContext, tlsClientContext: tlsClientContext, dns: dns, store: store)
+        do {
+            let count = try shared.loadBindings(now: NIODeadline.now().uptimeNanoseconds)
+            try store.start()
+            if count > 0 { log.notice("bindings of an earlier run taken over", metadata: ["count": "\(count)"]) }
+        } catch {
+            throw StartError(["\(error)"])
+        }
         var targets: [TargetRuntime.Key: TargetRuntime] = [:]
         var counters: [DomainKey: DomainCounters] = [:]
         let snapshot = Snapshot(
@@ -153,6 +169,7 @@ public final class Server: RunnableEdge {
         } catch {
             handshakes.shutdown()
             try? await group.shutdownGracefully()
+            store.stop()
             throw StartError(["\(error)"])
         }
     }
@@ -490,6 +507,7 @@ public final class Server: RunnableEdge {
         self.shared.dns.shutDown()
         self.handshakes.shutdown()
         try? await self.group.shutdownGracefully()
+        self.shared.store?.stop()
         self.output.flush()
     }
 

@@ -14,6 +14,13 @@ private func binding(_ domain: String = "a.example", worker: UInt16 = 0, deadlin
 
 private func key(_ low: UInt64) -> BindingKey { BindingKey(high: 0, low: low) }
 
+extension BindingTable {
+    /// Of all shards.
+    fileprivate func removeExpired(now: UInt64) -> Int {
+        (0..<Self.shardCount).reduce(0) { $0 + self.removeExpired(now: now, shard: $1).count }
+    }
+}
+
 @Suite("BindingTable")
 struct BindingTableTests {
     @Test("a binding is found until its deadline")
@@ -63,6 +70,31 @@ struct BindingTableTests {
         #expect(table.binding(key(0), now: 0) == nil)
         #expect(table.binding(key(1), now: 0) != nil)
         #expect(table.set(binding(deadline: 300), for: key(1000)))
+    }
+
+    @Test("SIPS-05: an address of record leads to the binding that lasts longest, whichever of its others go")
+    func newest() {
+        let table = BindingTable(limit: 100)
+        let domain = DomainKey(name: "a.example")
+        let aor = Array("alice@a.example".utf8)
+        func deadline() -> UInt64? { table.newest(of: aor, domain: domain, now: 0)?.deadline }
+        #expect(deadline() == nil)
+        for low in [1, 2, 3, 4] as [UInt64] { #expect(table.set(binding(deadline: low * 100), for: key(low))) }
+        #expect(table.set(binding("b.example", deadline: 900), for: key(5)))
+        #expect(deadline() == 400)
+        #expect(table.newest(of: aor, domain: domain, now: 400) == nil)
+        table.remove(key(2))  // from the middle
+        #expect(deadline() == 400)
+        table.remove(key(4))  // the first
+        #expect(deadline() == 300)
+        #expect(table.set(binding(deadline: 1000), for: key(1)))  // a refresh of the last
+        #expect(deadline() == 1000)
+        table.remove(key(1))
+        #expect(deadline() == 300)
+        #expect(table.removeExpired(now: 300) == 1)
+        #expect(deadline() == nil)
+        #expect(table.count(of: domain) == 0)
+        #expect(table.bindingCount == 1)
     }
 
     @Test("lists and counts look at one domain, or at all, up to a limit")

@@ -106,21 +106,21 @@ extension Worker {
             for registered in state.registered {
                 let binding = self.shared.bindings.binding(registered.key, now: self.now)
                 if let binding, binding.aor != registration.aor { continue }
-                self.shared.bindings.remove(registered.key)
+                self.shared.unbind(registered.key)
                 state.forget(registered.key)
             }
         }
         let granted = self.grantedExpiries(in: response)
         for contact in registration.contacts {
             guard let seconds = granted[contact.key], seconds > 0 else {
-                self.shared.bindings.remove(contact.key)
+                self.shared.unbind(contact.key)
                 state.forget(contact.key)
                 continue
             }
             let binding = Binding(
                 domain: transaction.passage.domain.key, aor: registration.aor, flow: flow, contact: contact.uri,
                 session: transaction.passage.session, deadline: self.now &+ UInt64(seconds) &* 1_000_000_000)
-            if self.shared.bindings.set(binding, for: contact.key) {
+            if self.shared.bind(binding, contact.key, for: seconds, facts: state.facts) {
                 state.remember(contact.key, contact: contact.uri)
             } else {
                 self.metrics.limitHit(transaction.passage.domain.metrics, .bindings)

@@ -34,10 +34,12 @@ final class Upkeep: TimerTarget {
     func timerFired(_ kind: UInt8) {
         self.ticks &+= 1
         self.checkHealth()
+        let now = self.worker.now
+        let shared = self.worker.shared
+        for key in shared.bindings.removeExpired(now: now, shard: Int(truncatingIfNeeded: self.ticks & 63)) {
+            shared.store?.remove(key)
+        }
         if self.ticks % 30 == 0 {
-            let now = self.worker.now
-            let shared = self.worker.shared
-            _ = shared.bindings.removeExpired(now: now)
             shared.calls.removeExpired(now: now)
             for mailbox in shared.mailboxes { mailbox.perform { $0.sweepDatagramFlows() } }
             self.trim()

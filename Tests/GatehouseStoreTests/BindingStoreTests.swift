@@ -1,0 +1,117 @@
+import GatehousePolicy
+import Glibc
+import Synchronization
+import Testing
+
+@testable import GatehouseStore
+
+private func binding(_ number: UInt64, expires: Int64 = 2_000) -> StoredBinding {
+    StoredBinding(
+        key: BindingKey(high: .max - number, low: number), domain: DomainKey(name: "a.example"),
+        aor: Array("user\(number)@a.example".utf8), contact: Array("sips:user\(number)@phone\(number).example".utf8),
+        session: Session(id: SessionID(number), arrival: .sips, expires: .max), facts: Array("transport=tls".utf8),
+        expires: expires)
+}
+
+/// A directory of a test's own, gone with it.
+private final class Directory {
+    let path: String
+
+    init() {
+        var template = Array("/tmp/gatehouse-store-XXXXXX".utf8CString)
+        self.path = mkdtemp(&template).map { String(cString: $0) } ?? "/nonexistent"
+    }
+
+    deinit {
+        for name in ["", "-wal", "-shm"] { unlink("\(self.path)/state/bindings.sqlite\(name)") }
+        rmdir("\(self.path)/state")
+        rmdir(self.path)
+    }
+
+    func store(_ report: @escaping @Sendable (StoreError) -> Void = { _ in }) throws -> BindingStore {
+        try BindingStore(directory: self.path + "/state", report: report)
+    }
+}
+
+private final class Failures: Sendable {
+    let count = Atomic<Int>(0)
+}
+
+private func load(_ store: BindingStore, now: Int64 = 1_000) throws -> [StoredBinding] {
+    var all: [StoredBinding] = []
+    let count = try store.load(now: now) { all.append($0) }
+    #expect(count == all.count)
+    return all.sorted { $0.key.low < $1.key.low }
+}
+
+@Suite("BindingStore")
+struct BindingStoreTests {
+    @Test("what was set is there after a restart, whole, and what was removed is not")
+    func roundTrip() throws {
+        let directory = Directory()
+        let first = try directory.store()
+        try first.start()
+        for number in 1...3 as ClosedRange<UInt64> { first.set(binding(number)) }
+        first.remove(binding(2).key)
+        first.stop()
+        let second = try directory.store()
+        #expect(try load(second) == [binding(1), binding(3)])
+        try second.start()
+        second.remove(binding(1).key)
+        var later = binding(3)
+        later.expires = 3_000
+        second.set(later)
+        second.stop()
+        #expect(try load(try directory.store()) == [later])
+    }
+
+    @Test("what has expired meanwhile is forgotten")
+    func expiry() throws {
+        let directory = Directory()
+        let store = try directory.store()
+        try store.start()
+        store.set(binding(1, expires: 1_500))
+        store.set(binding(2, expires: 1_501))
+        store.stop()
+        #expect(try load(try directory.store(), now: 1_500) == [binding(2, expires: 1_501)])
+        #expect(try load(try directory.store(), now: 0) == [binding(2, expires: 1_501)])
+    }
+
+    @Test("a directory that cannot be written is an error that names the file and the key")
+    func unwritable() throws {
+        do throws(StoreError) {
+            _ = try BindingStore(directory: "/proc/nonexistent") { _ in }
+            Issue.record("it was opened")
+        } catch {
+            #expect(error.description.contains("/proc/nonexistent/bindings.sqlite"))
+            #expect(error.description.contains("edge.state_dir"))
+        }
+    }
+
+    @Test("a file of a newer version is left alone")
+    func newer() throws {
+        let directory = Directory()
+        _ = try directory.store()
+        let database = try Database(path: directory.path + "/state/bindings.sqlite")
+        try database.run("PRAGMA user_version = 99")
+        #expect(throws: StoreError.self) { _ = try directory.store() }
+    }
+
+    @Test("while the file cannot be written the changes wait, and then get there")
+    func failure() throws {
+        let directory = Directory()
+        let failures = Failures()
+        let store = try directory.store { _ in failures.count.wrappingAdd(1, ordering: .relaxed) }
+        // Another process in the middle of a long write.
+        let other = try Database(path: directory.path + "/state/bindings.sqlite")
+        try other.run("BEGIN IMMEDIATE")
+        try store.start()
+        store.set(binding(1))
+        while store.statistics.failures == 0 { usleep(1000) }
+        try other.run("ROLLBACK")
+        while store.statistics.written == 0 { usleep(1000) }
+        store.stop()
+        #expect(failures.count.load(ordering: .relaxed) > 0)
+        #expect(try load(try directory.store()) == [binding(1)])
+    }
+}
