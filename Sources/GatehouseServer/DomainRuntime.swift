@@ -46,7 +46,8 @@ final class DomainRuntime: Sendable {
         self.isOnLoopback = ((configuration.tls?.binds ?? []) + tcpBinds + configuration.udpBinds).contains {
             $0.address.isLoopback
         }
-        self.ownAddresses = (configuration.tls?.binds ?? []).map(\.address) + (tcpBinds + configuration.udpBinds).map(\.address)
+        self.ownAddresses =
+            (configuration.tls?.binds ?? []).map(\.address) + (tcpBinds + configuration.udpBinds).map(\.address)
         self.targets = targets
         self.streamTwins = targets.map { target in
             guard target.key.transport == .udp else { return nil }

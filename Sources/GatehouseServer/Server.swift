@@ -401,7 +401,9 @@ public final class Server: RunnableEdge {
                 do throws(BindError) {
                     try await self.openOutsideDatagram(bind, domain.key)
                 } catch {
-                    problems.append("\(domain.configuration.location(of: "udp.bind")): domain \(domain.configuration.name): \(error)")
+                    problems.append(
+                        "\(domain.configuration.location(of: "udp.bind")): domain \(domain.configuration.name): \(error)"
+                    )
                 }
             }
         }

@@ -38,7 +38,8 @@ final class ServerShared: Sendable {
     private let boxes = Mutex<[Mailbox]>([])
 
     init(
-        secret: EdgeSecret, bindings: BindingTable, metrics: Metrics, log: Logger, tlsContext: TLSServerContext, tlsClientContext: TLSClientContext,
+        secret: EdgeSecret, bindings: BindingTable, metrics: Metrics, log: Logger, tlsContext: TLSServerContext,
+        tlsClientContext: TLSClientContext,
         dns: DNSClient, store: BindingStore? = nil
     ) {
         var generator = SystemRandomNumberGenerator()

@@ -188,7 +188,8 @@ public final class BindingStore: Sendable {
             }
             if !pending.isEmpty {
                 do throws(StoreError) {
-                    let ready = try writer ?? Writer(try Self.open(self.path))
+                    let ready: Writer
+                    if let writer { ready = writer } else { ready = try Writer(try Self.open(self.path)) }
                     writer = ready
                     try ready.write(pending)
                     self.state.withLock { $0.statistics.written += pending.count }

@@ -6,7 +6,8 @@ public struct StoreError: Error, Sendable, CustomStringConvertible {
 
     init(_ database: OpaquePointer?, path: String, _ work: String) {
         let cause = sqlite3_errmsg(database).map { String(cString: $0) } ?? "no memory"
-        self.description = "\(path): cannot \(work): \(cause): see that edge.state_dir is writable and its disk has room"
+        self.description =
+            "\(path): cannot \(work): \(cause): see that edge.state_dir is writable and its disk has room"
     }
 
     init(_ description: String) {

@@ -1,9 +1,17 @@
 """PBX-06, RR-09, REG-06: the edge dies in the middle of a call, and what it gave out still holds."""
 
+import os
+import sqlite3
+import time
+
+from harness import addresses, pki
 from harness.case import EdgeTest, each
 from harness.dialog import establish
+from harness.dns import A
+from harness.phone import TLSServer
 from harness.site import Site
 from harness.tag import of
+from harness.wait import Deadline, Timeout
 
 
 class Restart(EdgeTest):
@@ -12,9 +20,11 @@ class Restart(EdgeTest):
     @classmethod
     def make_site(cls):
         site = Site()
+        assert site.dns
         for kind in ("pbx", "proxy"):
             for transport in ("udp", "tcp"):
-                site.add(f"{kind}-{transport}.example", kind, (transport,))
+                site.add(f"{kind}-{transport}.example", kind, (transport,),
+                         outbound={"ca": pki.authority().certificate})
         return site
 
     def restart(self, killed):
@@ -83,3 +93,37 @@ class Restart(EdgeTest):
         sent = self.core.request("MESSAGE", seen.contact.spec)
         answer = self.core.expect(lambda answer: answer.status > 100, call_id=sent.call_id)
         self.assertEqual(answer.status, 480)
+
+    def stored(self, contact):
+        """Waits until a binding is on disk; half a second later it has to be."""
+        deadline = Deadline()
+        path = os.path.join(self.edge.folder, "state", "bindings.sqlite")
+        while deadline.left > 0:
+            with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5) as database:
+                if database.execute("SELECT 1 FROM bindings WHERE contact = ?", (contact.encode(),)).fetchone():
+                    return
+            time.sleep(0.01)
+        raise Timeout("the binding did not get to the disk")
+
+    @each("pbx-udp", "pbx-tcp")
+    def test_PBX_11__after_a_crash_a_sips_contact_is_still_reached_over_tls_alone(self):
+        host = f"phone-{self.domain}"
+        address = addresses.fresh()
+        self.site.dns.zone[host] = [A(address)]
+        phone = self.phone(contact=f"sips:alice@{host}")
+        seen, _ = phone.register(self.core)
+        self.stored(phone.contact)
+        self.restart(killed=True)
+        phone.close()
+        listener = self.site.keep(TLSServer((address, 5061), pki.authority().issue(host)))
+        sent = self.core.request("MESSAGE", seen.contact.spec)
+        again = self.site.keep(listener.accept_phone("alice", self.domain))
+        message = again.expect("MESSAGE", call_id=sent.call_id)
+        self.assertEqual(message.uri, phone.contact)
+        again.reply(message, 200)
+        self.core.expect(200, call_id=sent.call_id)
+        # Nobody there: the device is away, and nothing goes in clear.
+        again.close()
+        listener.close()
+        sent = self.core.request("MESSAGE", seen.contact.spec)
+        self.assert_warning(self.core.expect(480, call_id=sent.call_id), 380)

@@ -24,7 +24,8 @@ struct WorkerFixture {
         let shared = ServerShared(
             secret: EdgeSecret(current: Array(repeating: secret, count: EdgeSecret.lengthInBytes), previous: nil),
             bindings: BindingTable(limit: 100), metrics: metrics, log: Self.output.logger(),
-            tlsContext: try TLSServerContext(), tlsClientContext: try TLSClientContext(), dns: try DNSClient(DNSSettings()))
+            tlsContext: try TLSServerContext(), tlsClientContext: try TLSClientContext(),
+            dns: try DNSClient(DNSSettings()))
         self.worker = try Worker(
             index: 0, eventLoop: self.loop, shared: shared, log: RateLimitedLog(output: Self.output),
             snapshot: try Self.snapshot(domains, core: core, generation: 1, metrics: metrics))

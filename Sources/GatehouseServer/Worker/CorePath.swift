@@ -46,7 +46,9 @@ extension Worker {
             if self.passedOn(message, route, origin, handOvers) { return }
             self.forwardStatelessly(message, route, fromCore: origin)
         case .cancel:
-            if self.receiveCancel(message, origin: origin) || self.passedOn(message, route, origin, handOvers) { return }
+            if self.receiveCancel(message, origin: origin) || self.passedOn(message, route, origin, handOvers) {
+                return
+            }
             self.forwardStatelessly(message, route, fromCore: origin)
         case .invite, .bye, .register, .options, .subscribe, .notify, .publish, .info, .refer, .message, .update,
             .prack, .other:

@@ -48,7 +48,8 @@ extension Worker {
         var failure: ResolutionFailure?
         if case .failure(let error) = found { failure = error }
         let verdict = SecurityVerdict.judge(
-            route.demand, secure: (try? secure.get()) ?? [], any: (try? any.get()) ?? [], host: route.hop.target.description,
+            route.demand, secure: (try? secure.get()) ?? [], any: (try? any.get()) ?? [],
+            host: route.hop.target.description,
             settings: domain.security, outbound: domain.outbound, today: self.today, failure: failure)
         switch verdict {
         case .send(let judged):
@@ -87,7 +88,9 @@ extension Worker {
     // MARK: Look-ups
 
     /// Runs one resolution.
-    func lookUp(_ hop: NextHop, _ rules: ResolutionRules, _ done: @escaping (Result<[Candidate], ResolutionFailure>) -> Void) {
+    func lookUp(
+        _ hop: NextHop, _ rules: ResolutionRules, _ done: @escaping (Result<[Candidate], ResolutionFailure>) -> Void
+    ) {
         var resolution = Resolution(hop, rules: rules)
         switch resolution.begin() {
         case .located(let candidates): return done(.success(candidates))

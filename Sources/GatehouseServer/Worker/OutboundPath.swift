@@ -177,8 +177,11 @@ extension Worker {
     /// A secure way, or any way, exists and failed (SIPS-20).
     private func noteFailure(of walk: CandidateWalk, _ transaction: ServerTransaction) {
         guard let attempt = transaction.outbound, let failure = walk.failure else { return }
-        attempt.refusal = attempt.route.demand.isRegisteredContact ? .sipsNotAllowed : Refusal(
-            500, .peerUnreachable, warning: Refusal.Warning(code: 399, text: "\(attempt.route.host): \(failure)"))
+        attempt.refusal =
+            attempt.route.demand.isRegisteredContact
+            ? .sipsNotAllowed
+            : Refusal(
+                500, .peerUnreachable, warning: Refusal.Warning(code: 399, text: "\(attempt.route.host): \(failure)"))
         self.log.info(
             "no server of the next hop can be reached",
             [

@@ -59,7 +59,8 @@ extension Worker {
         switch route.destination {
         case .device(let device):
             if let state = self.flow(device.flow) ?? self.boundFlow(device.binding) {
-                let form = OutsideForm(requestURI: asRequestURI(device.contact), routes: device.routes, dropsRoutes: true)
+                let form = OutsideForm(
+                    requestURI: asRequestURI(device.contact), routes: device.routes, dropsRoutes: true)
                 return .flow(DeviceHop(state: state, contact: device.contact, form: form))
             }
             // A device that was reached over a connection is reached over one that verifies, or not at all (PBX-11).

@@ -185,7 +185,8 @@ extension Worker {
         var fallback: CoreHop?
         var bytes = try self.coreRequest(
             message, route, passage, from: state, transport: transport, bind: bind, branch: branch)
-        if transport == .udp, bytes.count > Self.datagramLimit(pathMTU: passage.domain.configuration.core.pathMTU), let twin = hop.streamTwin,
+        if transport == .udp, bytes.count > Self.datagramLimit(pathMTU: passage.domain.configuration.core.pathMTU),
+            let twin = hop.streamTwin,
             let streamBind = self.coreBinds.index(for: .tcp, isIPv6: twin.address.isIPv6)
         {
             fallback = hop

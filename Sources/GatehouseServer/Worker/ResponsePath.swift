@@ -98,7 +98,9 @@ extension Worker {
 
     /// A final response of our own for a request that was forwarded.
     private func makeFinal(_ status: Int, for transaction: ServerTransaction) {
-        if status == 500, let refusal = transaction.outbound?.refusal { return self.makeFinal(refusal, for: transaction) }
+        if status == 500, let refusal = transaction.outbound?.refusal {
+            return self.makeFinal(refusal, for: transaction)
+        }
         var extra: [(StaticString, [UInt8])] = []
         if status == 500 {
             extra.append(

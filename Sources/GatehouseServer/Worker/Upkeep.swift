@@ -1,6 +1,7 @@
 internal import CSocket
 internal import GatehouseNet
 internal import GatehousePolicy
+internal import GatehouseStore
 internal import Logging
 internal import NIOCore
 internal import SIPMessage
