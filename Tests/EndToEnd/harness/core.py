@@ -100,7 +100,8 @@ class Core(Peer):
             self.outgoing = {key: value for key, value in self.outgoing.items() if value is not stream}
             return
         for message in framer.feed(octets):
-            message.transport, message.source, message.path = "TCP", stream.remote, stream
+            message.transport = "TLS" if stream.secure else "TCP"
+            message.source, message.path = stream.remote, stream
             self._deliver(message, message.raw)
 
     def _deliver(self, message, octets):
