@@ -55,7 +55,9 @@ extension Worker {
             passage: self.passage(of: message, outbound, origin))
         transaction.call = call
         transaction.loop = digest
-        let attempt = OutboundAttempt(outbound, deadline: self.now &+ nanoseconds(self.timers.timeout))
+        // Who waits for a non-INVITE gives up after 64*T1; an INVITE that got our 100 waits as long as it may ring.
+        let patience = transaction.isInvite ? self.timers.timerC : self.timers.timeout
+        let attempt = OutboundAttempt(outbound, deadline: self.now &+ nanoseconds(patience))
         transaction.outbound = attempt
         self.add(transaction)
         guard let number = transaction.responses.openBranch() else { return }

@@ -102,12 +102,13 @@ extension Worker {
             return self.makeFinal(refusal, for: transaction)
         }
         var extra: [(StaticString, [UInt8])] = []
+        let isLocated = transaction.outbound != nil
         if status == 500 {
-            extra.append(
-                ("Warning", self.warning(transaction.passage.domain, "no core server or device could be reached")))
+            let text = isLocated ? "no server of the next hop took it" : "no core server or device could be reached"
+            extra.append(("Warning", self.warning(transaction.passage.domain, text)))
         }
         // Towards the core a device that cannot be reached is temporarily unavailable.
-        let status = status == 500 && transaction.passage.direction == .toOutside ? 480 : status
+        let status = status == 500 && transaction.passage.direction == .toOutside && !isLocated ? 480 : status
         guard
             let bytes = ResponseWriter.make(
                 status: status, to: transaction.request, source: transaction.origin.source,

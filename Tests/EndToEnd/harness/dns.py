@@ -156,10 +156,11 @@ MALFORMED = {
 class DNSServer:
     """UDP and TCP on one address, served by a thread of its own."""
 
-    def __init__(self, zone=None, ip=None, port=PORT, soa=SOA(), apex="example"):
+    def __init__(self, zone=None, ip=None, port=PORT, soa=SOA(), apex="example", default=None):
+        """`default`: what it does for names about which it was told nothing; else it answers from the zone."""
         #: Names in lower case without a final dot, each with a list of records; a test may change it.
         self.zone = {name.lower(): list(found) for name, found in (zone or {}).items()}
-        self.soa, self.apex = soa, apex
+        self.soa, self.apex, self._default = soa, apex, default or DNSServer.from_zone
         self.ip, self.port = ip or addresses.fresh(), port
         self._behaviours, self._questions = {}, []
         self._grew, self._guard = threading.Condition(), threading.Lock()
@@ -305,7 +306,7 @@ class DNSServer:
         query.way = way
         with self._guard:
             behaviour = (self._behaviours.get((query.name, query.kind)) or self._behaviours.get((query.name, None))
-                         or DNSServer.from_zone)
+                         or self._default)
         ladder.note("dns", "<-", transport, repr(query))
         # What stands in the list is answered, or held back, when a waiter sees it.
         replies = behaviour(self, query)
@@ -328,6 +329,8 @@ class DNSServer:
                     self._udp.sendto(octets, query.way)
             except OSError:
                 pass  # the asker is gone
+            except OverflowError as error:
+                ladder.note("dns", "!!", repr(query), f"the test's reply is too long: {error}")
 
     def close(self):
         self._wake.send(b"\0")
