@@ -6,13 +6,16 @@ internal import NIOCore
 internal import SIPMessage
 import Synchronization
 
-/// Keeps the addresses of core servers that are given by name: /etc/hosts first, else A and AAAA, asked again as their TTL
+/// Keeps the addresses of core servers that are given by name: /etc/hosts first, else `Resolution`, asked again as the TTL
 /// ends. A name that stops resolving keeps its last addresses: they are a better guess than none.
 final class TargetResolver: Sendable {
     /// However short a TTL is.
     private static let shortest = Duration.seconds(5)
     /// However long, so that a moved server is found again.
     private static let longest = Duration.seconds(300)
+
+    /// Names looked up at a time, so that those of ten thousand domains leave room for the calls'.
+    private static let atOnce = 200
 
     private let client: DNSClient
     private let eventLoop: any EventLoop
@@ -51,26 +54,25 @@ final class TargetResolver: Sendable {
             targets.filter { $0.fixed == nil && due[$0.key] ?? now <= now }
         }
         guard !waiting.isEmpty else { return }
-        await withTaskGroup(of: Void.self) { group in
-            for target in waiting { group.addTask { await self.resolve(target) } }
+        for start in stride(from: 0, to: waiting.count, by: Self.atOnce) {
+            await withTaskGroup(of: Void.self) { group in
+                for target in waiting[start..<min(start + Self.atOnce, waiting.count)] {
+                    group.addTask { await self.resolve(target) }
+                }
+            }
         }
     }
 
     private func resolve(_ target: TargetRuntime) async {
-        let host = target.key.host
-        var addresses = HostsFile.addresses(of: host)
-        var next = Self.longest
-        if addresses.isEmpty {
-            (addresses, next) = await self.ask(host)
-        }
+        var found = Found(addresses: HostsFile.addresses(of: target.key.host), next: Self.longest)
+        if found.addresses.isEmpty { found = await self.locate(target) }
         let old = target.addresses
-        if addresses.isEmpty {
-            next = Self.shortest
+        if found.addresses.isEmpty {
             self.log.warning(
                 "the name of a core server does not resolve: see that it is in the DNS or in /etc/hosts",
-                metadata: ["target": "\(target.description)", "kept": "\(old.count)"])
+                metadata: ["target": "\(target.description)", "kept": "\(old.count)", "cause": "\(found.cause)"])
         } else {
-            let endpoints = addresses.map { Endpoint(address: $0, port: target.key.port) }
+            let endpoints = found.addresses.map { Endpoint(address: $0, port: target.key.port) }
             if endpoints != old {
                 target.setAddresses(endpoints)
                 self.log.notice(
@@ -81,24 +83,48 @@ final class TargetResolver: Sendable {
                     ])
             }
         }
-        let again = ContinuousClock.now + next
+        let again = ContinuousClock.now + found.next
         self.due.withLock { $0[target.key] = again }
     }
 
-    /// IPv4 first: the core binds that lead there are most often IPv4.
-    private func ask(_ host: String) async -> ([IPAddress], Duration) {
-        guard let name = DNSName(host) else { return ([], Self.shortest) }
-        var addresses: [IPAddress] = []
+    /// Locates a core server as any other next hop with a port and a transport (RFC 3263 §4.2).
+    private func locate(_ target: TargetRuntime) async -> Found {
+        guard let name = DNSName(target.key.host) else { return Found(cause: "it is no name of the DNS") }
+        let hop = NextHop(
+            isSIPS: false, target: .name(name), port: target.key.port,
+            transport: target.key.transport == .udp ? .udp : .tcp, identity: .domain(name.text))
+        var resolution = Resolution(hop, rules: ResolutionRules(transports: [target.key.transport]))
+        var generator = SystemRandomNumberGenerator()
         var timeToLive = Self.longest
-        for type in [DNSQuestion.RecordType.a, .aaaa] {
-            guard let answer = try? await self.client.query(DNSQuestion(name, type), on: self.eventLoop).get(),
-                case .addresses(let found) = answer.outcome
-            else { continue }
-            // In one order, so that a rotated answer is no change.
-            addresses += found.sorted { ($0.high, $0.low) < ($1.high, $1.low) }
-            timeToLive = min(timeToLive, max(answer.timeToLive, Self.shortest))
+        var step = resolution.begin()
+        while case .ask(let questions) = step {
+            let replies = questions.map { self.client.query($0, on: self.eventLoop) }
+            for reply in replies {
+                guard let answer = try? await reply.get() else { return Found(cause: "\(DNSFailure.shutDown)") }
+                if case .addresses = answer.outcome {
+                    timeToLive = min(timeToLive, max(answer.timeToLive, Self.shortest))
+                }
+                step = resolution.receive(answer, using: &generator)
+            }
         }
-        return (addresses, timeToLive)
+        switch step {
+        case .located(let candidates):
+            // In one order, so that a rotated answer is no change; IPv4 first, as most core binds are.
+            let sorted = candidates.map(\.endpoint.address).sorted {
+                ($0.isIPv6 ? 1 : 0, $0.high, $0.low) < ($1.isIPv6 ? 1 : 0, $1.high, $1.low)
+            }
+            return Found(addresses: sorted, next: timeToLive)
+        case .failed(let failure): return Found(cause: "\(failure)")
+        case .ask, .wait: return Found(cause: "\(DNSFailure.shutDown)")
+        }
+    }
+
+    private struct Found {
+        var addresses: [IPAddress] = []
+        /// When to ask again.
+        var next = TargetResolver.shortest
+        /// Why there are no addresses.
+        var cause = ""
     }
 }
 

@@ -178,8 +178,9 @@ extension Worker {
         if let owner = self.flowOwner(of: route) { return owner }
         guard self.isLocated(route) else { return nil }
         do throws(Refusal) {
-            guard case .located(let outbound) = try self.way(of: message, route, try self.tag(of: message), origin)
-            else { return nil }
+            let tag = try self.tag(of: message)
+            if let owner = try self.registeredOwner(of: message, route, tag, origin) { return owner }
+            guard case .located(let outbound) = try self.way(of: message, route, tag, origin) else { return nil }
             return self.owner(of: outbound)
         } catch {
             return nil  // refused here as well as anywhere

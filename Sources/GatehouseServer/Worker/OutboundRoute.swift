@@ -92,9 +92,7 @@ extension Worker {
         case .elsewhere:
             let domain = try self.outboundDomain(of: message, tag, origin)
             let session = try self.session(of: message, route, tag, domain)
-            if route.next == nil, domain.configuration.outbound.proxy == nil || message.to?.tag != nil,
-                let own = self.snapshot.domain(named: route.requestURI.host, in: message.bytes)
-            {
+            if let own = self.ownDomain(of: message, route, domain) {
                 guard let binding = self.registered(route.requestURI, in: message.bytes, own) else {
                     throw Refusal(480, .unknownBinding, warning: "the address of record is not registered here")
                 }
@@ -102,6 +100,27 @@ extension Worker {
             }
             return .located(try self.route(of: message, route, domain, session))
         }
+    }
+
+    /// The domain whose registrations a request goes to; nil where a proxy, a Route or a foreign Request-URI comes first.
+    private func ownDomain(of message: Message, _ route: CoreRoute, _ domain: DomainRuntime) -> DomainRuntime? {
+        guard route.next == nil, domain.configuration.outbound.proxy == nil || message.to?.tag != nil else {
+            return nil
+        }
+        return self.snapshot.domain(named: route.requestURI.host, in: message.bytes)
+    }
+
+    /// The worker that has the connection of the device registered under the Request-URI, an address of record of ours.
+    func registeredOwner(
+        of message: Message, _ route: CoreRoute, _ tag: SessionTag?, _ origin: WorkerMessage.Origin
+    ) throws(Refusal) -> UInt16? {
+        guard case .elsewhere = route.destination else { return nil }
+        let domain = try self.outboundDomain(of: message, tag, origin)
+        guard let own = self.ownDomain(of: message, route, domain),
+            let binding = self.registered(route.requestURI, in: message.bytes, own),
+            binding.flow.boot == self.shared.boot
+        else { return nil }
+        return binding.flow.worker
     }
 
     /// To a registered contact: over its flow, or, where that is gone and the contact is `sips:`, over a new connection that
