@@ -3,6 +3,7 @@
 baresip 1.0 knows no `sips:` and sends no SNI: it calls over TLS with `sip:`, at a domain that is its address's default.
 """
 
+import json
 import os
 import re
 import socket
@@ -13,7 +14,9 @@ from harness import addresses, pki
 from harness.case import EdgeTest, each
 from harness.core import Core
 from harness.dialog import Dialog, establish
-from harness.programs import Baresip, Kamailio, NameServer, Sipp, missing
+from harness.dnsdata import A, NAPTR, SRV
+from harness.edge import run_command
+from harness.programs import NSD, Baresip, Kamailio, NameServer, Sipp, missing
 from harness.sip import SDP, NameAddr
 from harness.site import Site
 from harness.tag import of
@@ -78,15 +81,16 @@ class RealPeers(EdgeTest):
 
     def uas(self, **options):
         sipp = self.sipp("uas.xml", **options)
-        address = socket.inet_aton(self.core_ip)[::-1].hex().upper() + ":13C4"  # 5060
-
-        def bound():
-            sipp.check_alive()
-            with open("/proc/net/tcp" if self.tcp else "/proc/net/udp") as table:
-                return any(row.split()[1] == address and row.split()[3] in ("0A", "07") for row in table)
-
-        until(bound, "sipp to listen")
+        until(lambda: self.bound(sipp, self.core_ip, 5060, self.tcp), "sipp to listen")
         return sipp
+
+    @staticmethod
+    def bound(program, ip, port, tcp):
+        """Whether a program listens."""
+        program.check_alive()
+        address = f"{socket.inet_aton(ip)[::-1].hex().upper()}:{port:04X}"
+        with open("/proc/net/tcp" if tcp else "/proc/net/udp") as table:
+            return any(row.split()[1] == address and row.split()[3] in ("0A", "07") for row in table)
 
 
 class Softphone(RealPeers):
@@ -176,6 +180,85 @@ class PlainPBX(RealPeers):
         phone.expect("ACK")
         phone.reply(phone.expect("BYE"), 200)
         sipp.wait_success()
+
+
+class CallsOut(RealPeers):
+    """A sipp PBX calls peers outside whom NSD's records lead to; `gatehouse explain` says beforehand where it will go."""
+
+    needs = ("sipp", "nsd", "kamailio")
+
+    @classmethod
+    def make_site(cls):
+        site = super().make_site()
+        cls.far = {name: addresses.fresh() for name in ("tls", "tcp", "udp", "dead")}
+        cls.nsd = NSD({"test": {
+            # NAPTR puts TLS first; its service is another provider's.
+            "naptr.test": [NAPTR(10, 10, "s", "SIPS+D2T", "_sips._tcp.provider.test"),
+                           NAPTR(20, 10, "s", "SIP+D2U", "_sip._udp.provider.test")],
+            "_sips._tcp.provider.test": [SRV(0, 0, 5061, "tls.provider.test")],
+            "_sip._udp.provider.test": [SRV(0, 0, 5060, "udp.provider.test")],
+            "tls.provider.test": [A(cls.far["tls"])],
+            "udp.provider.test": [A(cls.far["udp"])],
+            # SRV alone: TCP before UDP.
+            "_sip._tcp.srv.test": [SRV(0, 0, 5070, "tcp.provider.test")],
+            "_sip._udp.srv.test": [SRV(0, 0, 5060, "udp.provider.test")],
+            "tcp.provider.test": [A(cls.far["tcp"])],
+            # An address alone: UDP, as a last resort.
+            "a.test": [A(cls.far["udp"])],
+            # The first server is dead.
+            "_sip._tcp.dead.test": [SRV(0, 0, 5070, "dead.provider.test"), SRV(10, 0, 5070, "tcp.provider.test")],
+            "dead.provider.test": [A(cls.far["dead"])],
+        }})
+        site.top["dns"] = {"servers": [cls.nsd.endpoint]}
+        for domain in site.domains.values():
+            domain.options["outbound"] = {"ca": pki.authority().certificate}
+        return site
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        cls.nsd.close()
+
+    def explained(self, uri, *arguments):
+        """The candidates of `gatehouse explain`, first to last."""
+        status, output, errors = run_command("explain", uri, "--config", self.edge.config_path, "--domain", self.domain, "--json", *arguments)
+        self.assertEqual(status, 0, output + errors)
+        return [f"{found['transport']}:{found['address']}" for found in json.loads(output)["candidates"]]
+
+    def call(self, name, kind, port, wanted):
+        far = self.site.keep(Sipp("far.xml", self.far[kind], tcp=kind == "tcp", port=port))
+        until(lambda: self.bound(far, self.far[kind], port, kind == "tcp"), "the far sipp to listen")
+        self.assertEqual(self.explained(f"sip:echo@{name}"), wanted)
+        pbx = self.sipp("uac.xml", uri=f"sip:echo@{name}", target=f"{self.edge.core}:5060")
+        far.wait_success()
+        pbx.wait_success()
+
+    @each("pbx-udp", "pbx-tcp", "proxy-udp", "proxy-tcp")
+    def test_LOC_13__peers_sipp_calls_out_by_srv(self):
+        self.call("srv.test", "tcp", 5070, [f"tcp:{self.far['tcp']}:5070"])
+
+    @each("pbx-udp", "pbx-tcp", "proxy-udp", "proxy-tcp")
+    def test_LOC_14__peers_sipp_calls_out_by_an_address(self):
+        self.call("a.test", "udp", 5060, [f"udp:{self.far['udp']}:5060"])
+
+    @each("pbx-udp", "pbx-tcp", "proxy-udp", "proxy-tcp")
+    def test_LOC_18__peers_sipp_calls_out_past_a_dead_server(self):
+        self.call("dead.test", "tcp", 5070, [f"tcp:{self.far['dead']}:5070", f"tcp:{self.far['tcp']}:5070"])
+
+    @each("pbx-udp", "pbx-tcp", "proxy-udp", "proxy-tcp")
+    def test_LOC_09_LOC_24__peers_sipp_calls_out_by_naptr_over_tls(self):
+        agent = self.site.keep(Sipp("far.xml", self.far["udp"]))
+        until(lambda: self.bound(agent, self.far["udp"], 5060, False), "the far sipp to listen")
+        pair = pki.authority().issue("naptr.test")
+        proxy = self.site.keep(Kamailio(
+            self.far["tls"], "naptr.test", "far.cfg", port=5061, agent=self.far["udp"],
+            certificate=pair.certificate, key=pair.key))
+        self.assertEqual(self.explained("sip:echo@naptr.test", "--connect")[0], f"tls:{self.far['tls']}:5061")
+        pbx = self.sipp("uac.xml", uri="sip:echo@naptr.test", target=f"{self.edge.core}:5060")
+        agent.wait_success()
+        pbx.wait_success()
+        for method in ("INVITE", "ACK", "BYE"):
+            proxy.wait_line(f"far: {method} .* over tls from {self.bind}")
 
 
 class ProxyCore(RealPeers):

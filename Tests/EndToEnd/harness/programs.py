@@ -264,14 +264,14 @@ class Sipp(Program):
 
 
 class Kamailio(Program):
-    """Kamailio as registrar and proxy of a domain, behind the edge."""
+    """Kamailio as registrar and proxy of a domain, behind the edge; or, by another file of peers/, something else."""
 
-    def __init__(self, ip, domain, transport="udp"):
+    def __init__(self, ip, domain, configuration="kamailio.cfg", port=5060, **values):
         folder = tempfile.mkdtemp(prefix="gatehouse-kamailio-")
-        self._own = folder
+        self._own, self._port = folder, port
         path = os.path.join(folder, "kamailio.cfg")
         with open(path, "w") as file:
-            file.write(fill("kamailio.cfg", ip=ip, domain=domain, modules=self.modules()))
+            file.write(fill(configuration, ip=ip, domain=domain, modules=self.modules(), **values))
         super().__init__("kamailio", "-DD", "-E", "-f", path, "-m", "64", "-M", "8", "-Y", folder,
                          "-P", os.path.join(folder, "pid"), "--atexit=no", folder=folder)
         until(lambda: self._listens(ip), "Kamailio to listen", seconds=20, pause=0.05)
@@ -279,7 +279,7 @@ class Kamailio(Program):
     def _listens(self, ip):
         self.check_alive()
         try:
-            socket.create_connection((ip, 5060), 1).close()
+            socket.create_connection((ip, self._port), 1).close()
             return True
         except OSError:
             return False
