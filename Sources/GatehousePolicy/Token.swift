@@ -80,11 +80,14 @@ public enum Token: Equatable, Sendable {
         public var contact: [UInt8]
         /// URIs of the proxies between the edge and the device, nearest to the edge first (PBX-05).
         public var routes: [[UInt8]]
+        /// Of a peer that was located: the name that it was looked up by. Empty of a device.
+        public var peer: [UInt8]
 
         public init(
             domain: DomainKey, session: Session, flow: FlowReference?, binding: BindingKey?, contact: [UInt8],
-            routes: [[UInt8]]
+            routes: [[UInt8]], peer: [UInt8] = []
         ) {
+            self.peer = peer
             self.domain = domain
             self.session = session
             self.flow = flow
@@ -118,8 +121,11 @@ public enum Token: Equatable, Sendable {
         public var domain: DomainKey
         public var session: Session
         public var flow: FlowReference?
+        /// Of a dialog with a peer that was located: the name that it was looked up by.
+        public var peer: [UInt8]
 
-        public init(domain: DomainKey, session: Session, flow: FlowReference?) {
+        public init(domain: DomainKey, session: Session, flow: FlowReference?, peer: [UInt8] = []) {
+            self.peer = peer
             self.domain = domain
             self.session = session
             self.flow = flow
@@ -149,6 +155,8 @@ extension Token {
 
     /// The most bytes of URIs that a token takes; a longer Contact or route set is refused.
     public static let uriLimitInBytes = 1024
+    /// The most bytes of a peer's name, as the DNS has it.
+    public static let nameLimitInBytes = 253
     /// The most outside proxies that a device token remembers.
     public static let routeLimit = 8
 
@@ -159,7 +167,7 @@ extension Token {
         case .device(let device):
             guard device.routes.count <= Self.routeLimit else { return nil }
             let size = device.routes.reduce(device.contact.count) { $0 + $1.count }
-            guard size <= Self.uriLimitInBytes else { return nil }
+            guard size <= Self.uriLimitInBytes, device.peer.count <= Self.nameLimitInBytes else { return nil }
             bytes.reserveCapacity(64 + size)
             bytes.append(Kind.device.rawValue)
             bytes.append(bigEndian: device.domain.bits)
@@ -175,6 +183,7 @@ extension Token {
             bytes.append(counted: device.contact)
             bytes.append(UInt8(truncatingIfNeeded: device.routes.count))
             for route in device.routes { bytes.append(counted: route) }
+            bytes.append(counted: device.peer)
         case .binding(let domain, let key):
             bytes.reserveCapacity(25)
             bytes.append(Kind.binding.rawValue)
@@ -196,6 +205,8 @@ extension Token {
             bytes.append(bigEndian: route.domain.bits)
             bytes.append(session: route.session)
             bytes.append(flow: route.flow)
+            guard route.peer.count <= Self.nameLimitInBytes else { return nil }
+            bytes.append(counted: route.peer)
         }
         return bytes
     }
@@ -225,10 +236,11 @@ extension Token {
                 guard let route = reader.counted() else { return nil }
                 routes.append(route)
             }
+            guard let peer = reader.counted() else { return nil }
             self = .device(
                 Device(
                     domain: domain, session: session, flow: flow.reference, binding: binding, contact: contact,
-                    routes: routes))
+                    routes: routes, peer: peer))
         case .binding:
             guard let high = reader.word64(), let low = reader.word64() else { return nil }
             self = .binding(domain: domain, key: BindingKey(high: high, low: low))
@@ -239,8 +251,10 @@ extension Token {
             self = .core(
                 Core(domain: domain, session: session, transport: transport, target: target, contact: contact))
         case .route, .path:
-            guard let session = reader.session(), let flow = reader.flow() else { return nil }
-            let route = Route(domain: domain, session: session, flow: flow.reference)
+            guard let session = reader.session(), let flow = reader.flow(), let peer = reader.counted() else {
+                return nil
+            }
+            let route = Route(domain: domain, session: session, flow: flow.reference, peer: peer)
             self = kind == .path ? .path(route) : .route(route)
         }
         guard reader.isAtEnd else { return nil }

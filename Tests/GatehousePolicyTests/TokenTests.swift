@@ -4,6 +4,7 @@ import Testing
 
 private let domain = DomainKey(name: "a.example")
 private let session = Session(id: SessionID(0xFEDC_BA98_7654_3210), arrival: .sips, expires: .max)
+private let relaxed = Session(id: SessionID(.max), arrival: .sips, expires: 1, isRelaxed: true)
 private let flow = FlowReference(boot: .max, worker: 513, number: 0x0102_0304_0506_0708)
 private let key = BindingKey(high: 1 << 63 | 5, low: 1 << 63 | 9)
 private let contact = Array("sips:alice@192.0.2.4:5061;transport=tls".utf8)
@@ -21,6 +22,11 @@ private let tokens: [Token] = [
     .core(core(IPAddress(v4: .max), .tls)),
     .route(.init(domain: domain, session: session, flow: flow)),
     .route(.init(domain: domain, session: session, flow: nil)),
+    .route(.init(domain: domain, session: relaxed, flow: nil, peer: Array("far.example".utf8))),
+    .device(
+        .init(
+            domain: domain, session: relaxed, flow: nil, binding: nil, contact: contact, routes: [],
+            peer: Array(repeating: 0x63, count: Token.nameLimitInBytes))),
     .path(.init(domain: domain, session: session, flow: flow)),
     .path(.init(domain: domain, session: session, flow: nil)),
 ]
@@ -53,6 +59,12 @@ struct TokenTests {
         known.arrival = arrival
         let token = Token.route(.init(domain: domain, session: known, flow: nil))
         #expect(Token(decoding: try #require(token.encoded())) == token)
+    }
+
+    @Test("a peer's name over what the DNS allows makes no token")
+    func longName() {
+        let name = [UInt8](repeating: 0x63, count: Token.nameLimitInBytes + 1)
+        #expect(Token.route(.init(domain: domain, session: session, flow: nil, peer: name)).encoded() == nil)
     }
 
     @Test("two different tokens have different bytes")

@@ -82,7 +82,8 @@ public enum OutboundResult: UInt8, CaseIterable, Sendable, MetricLabel {
 public enum LimitKind: UInt8, CaseIterable, Sendable, MetricLabel {
     case connections, connectionsPerSource, handshakesPerSecond, calls, callsPerSecond
     case requestsPerSecondPerSource, messageSize
-    case transactions, bindings, datagramFlows, outboundConnections, lookups, writeQueue, handshakeQueue, headerFields, requestURI, headerSection, vias
+    case transactions, bindings, datagramFlows, outboundConnections, lookups, writeQueue, handshakeQueue, headerFields,
+        requestURI, headerSection, vias
 
     var metricLabel: String { self == .requestURI ? "request_uri" : snakeCase("\(self)") }
 }

@@ -144,12 +144,6 @@ final class CandidateWalk: ConnectionWaiter, TimerTarget {
         if candidate.transport == .tls, let leg = self.worker.aliasedLeg(to: candidate, self.domain) {
             return self.finish(OutboundWay(judged: pending.judged, transport: .tls, leg: leg, state: nil))
         }
-        if candidate.transport == .tls, case .address = candidate.identity,
-            let known = self.worker.outbound.openConnection(at: candidate.endpoint, of: self.domain.key)
-        {
-            return self.finish(
-                OutboundWay(judged: pending.judged, transport: .tls, leg: known.state.leg, state: known.state))
-        }
         let key = OutboundKey(pending.judged, self.domain)
         switch self.worker.connection(key, self.domain, for: self) {
         case .open(let state):

@@ -105,7 +105,8 @@ extension Worker {
     /// The two Record-Route values of a `proxy` core's dialog (RFC 5658 §5), or nil where the token cannot be made.
     func recordRoutes(_ passage: Passage) -> (core: [UInt8], outside: [UInt8])? {
         let token = Token.route(
-            .init(domain: passage.domain.key, session: passage.session, flow: passage.flow))
+            .init(
+                domain: passage.domain.key, session: passage.session, flow: passage.flow, peer: passage.peer))
         guard let text = self.text(of: token) else { return nil }
         return (
             bracketed(self.coreURI(text, bind: passage.coreBind, transport: passage.coreTransport), "lr"),

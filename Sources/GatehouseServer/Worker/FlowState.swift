@@ -28,6 +28,8 @@ final class FlowState {
     /// Whether we opened it.
     let isOutbound: Bool
     var id: FlowID { FlowID(worker: self.reference.worker, number: self.reference.number) }
+    /// Of a connection that we opened: the name that the peer was looked up by and had to prove.
+    var peerName: [UInt8] = []
     /// Whether a device registered over a datagram flow.
     var isRegistered = false
     /// When a datagram last came or went, in nanoseconds of the worker's clock.

@@ -54,19 +54,14 @@ final class OutboundConnection {
 struct OutboundPool {
     fileprivate(set) var connections: [OutboundKey: OutboundConnection] = [:]
     private var byFlow: [UInt64: OutboundKey] = [:]
-    /// Open TLS connections whose peer has proved its name: by that name, and by their address.
+    /// Open TLS connections whose peer has proved its name.
     private var proved: [ProvedKey: OutboundKey] = [:]
     /// Nanoseconds of the worker's clock until which a server is tried after the others.
     private var aside: [AsideKey: UInt64] = [:]
 
     private struct ProvedKey: Hashable {
-        enum Peer: Hashable {
-            case identity(PeerIdentity)
-            case address(Endpoint)
-        }
-
         var domain: DomainKey
-        var peer: Peer
+        var identity: PeerIdentity
     }
 
     private struct AsideKey: Hashable {
@@ -89,41 +84,24 @@ struct OutboundPool {
     fileprivate mutating func remove(_ connection: OutboundConnection) {
         self.byFlow[connection.flow.id.number] = nil
         if self.connections[connection.key] === connection { self.connections[connection.key] = nil }
-        for place in Self.places(of: connection.key) where self.proved[place] == connection.key {
-            self.proved[place] = nil
-        }
+        if let place = Self.place(of: connection.key), self.proved[place] == connection.key { self.proved[place] = nil }
     }
 
     fileprivate mutating func opened(_ connection: OutboundConnection) {
         connection.isOpen = true
-        for place in Self.places(of: connection.key) { self.proved[place] = connection.key }
+        if let place = Self.place(of: connection.key) { self.proved[place] = connection.key }
     }
 
-    private static func places(of key: OutboundKey) -> [ProvedKey] {
-        guard key.verifies, let identity = key.identity else { return [] }
-        return [
-            ProvedKey(domain: key.domain, peer: .identity(identity)),
-            ProvedKey(domain: key.domain, peer: .address(key.remote)),
-        ]
+    private static func place(of key: OutboundKey) -> ProvedKey? {
+        guard key.verifies, let identity = key.identity else { return nil }
+        return ProvedKey(domain: key.domain, identity: identity)
     }
 
     /// An open TLS connection of the domain whose peer proved to be `identity` (SIPS-15).
     func openConnection(to identity: PeerIdentity, of domain: DomainKey) -> OutboundConnection? {
-        self.open(ProvedKey(domain: domain, peer: .identity(identity)))
-    }
-
-    /// An open TLS connection of the domain to an address, whose peer has proved the name that it was looked up by.
-    ///
-    /// A peer often writes its address and no name into its Record-Route or Contact. No certificate proves that; but who
-    /// wrote it is at that very address and has proved its name, so what follows in the dialog takes the same connection.
-    func openConnection(at remote: Endpoint, of domain: DomainKey) -> OutboundConnection? {
-        self.open(ProvedKey(domain: domain, peer: .address(remote)))
-    }
-
-    private func open(_ place: ProvedKey) -> OutboundConnection? {
-        guard let key = self.proved[place], let connection = self.connections[key], connection.flow.isUsable else {
-            return nil
-        }
+        guard let key = self.proved[ProvedKey(domain: domain, identity: identity)],
+            let connection = self.connections[key], connection.flow.isUsable
+        else { return nil }
         return connection
     }
 
@@ -192,6 +170,7 @@ extension Worker {
             reference: FlowReference(boot: self.shared.boot, worker: self.index, number: flow.id.number),
             domain: domain, generation: self.snapshot.generation, source: Source(), facts: facts.text,
             service: domain.service(for: key.transport), isOutbound: true)
+        state.peerName = key.serverName.map { Array($0.utf8) } ?? []
         flow.userData = state
         self.flows[flow.id.number] = flow
         let connection = OutboundConnection(key: key, flow: flow, state: state)

@@ -32,7 +32,7 @@ extension Worker {
         let count = self.shared.workerCount
         guard count > 1 else { return 0 }
         var hash: UInt64 = outbound.domain.key.bits
-        for byte in outbound.host.utf8 {
+        for byte in outbound.peer.isEmpty ? Array(outbound.host.utf8) : outbound.peer {
             hash = (hash ^ UInt64(byte | 0x20)) &* 0x0000_0100_0000_01b3
         }
         hash ^= hash >> 32
@@ -75,7 +75,8 @@ extension Worker {
         let core = self.coreTarget(of: message, origin, outbound.domain)
         return Passage(
             direction: .toOutside, domain: outbound.domain, session: outbound.session, flow: nil, binding: nil,
-            outside: outbound.domain.service(for: .tls), isOutsideSecure: true, mirrorsTransport: false,
+            peer: outbound.peer, outside: outbound.domain.service(for: .tls), isOutsideSecure: true,
+            mirrorsTransport: false,
             coreBind: self.bind(of: origin, core.transport), coreTransport: core.transport, coreTarget: core.endpoint,
             registration: nil)
     }

@@ -6,8 +6,10 @@ struct OutboundRoute {
     var domain: DomainRuntime
     /// What is located.
     var hop: NextHop
-    /// The next hop's host as it is written, for overrides and the log.
+    /// The next hop's host as it is written, for the log.
     var host: String
+    /// The name that the dialog's peer was looked up by; empty where it never had one.
+    var peer: [UInt8]
     var demand: SecurityDemand
     var session: Session
     var form: OutsideForm
@@ -70,7 +72,7 @@ extension Worker {
             return .located(
                 try self.route(
                     to: device.contact, routes: device.routes, of: message, domain, device.session,
-                    isRegistered: isRegistered))
+                    isRegistered: isRegistered, peer: device.peer))
         case .binding(let key, let name):
             guard let binding = self.shared.bindings.binding(name, now: self.now) else {
                 // The token is ours, so the device was here once: it is away, not unknown.
@@ -86,7 +88,7 @@ extension Worker {
                     DeviceHop(state: state, contact: nil, form: OutsideForm(ownRoutes: route.ownRoutes)))
             }
             guard let domain = self.snapshot.domain(token.domain) else { throw Refusal(480, .flowGone) }
-            return .located(try self.route(of: message, route, domain, token.session))
+            return .located(try self.route(of: message, route, domain, token.session, peer: token.peer))
         case .edge:
             throw Refusal(404, .notHere)
         case .elsewhere:
@@ -174,7 +176,7 @@ extension Worker {
 
     /// By the message's own Route and Request-URI.
     private func route(
-        of message: Message, _ route: CoreRoute, _ domain: DomainRuntime, _ session: Session
+        of message: Message, _ route: CoreRoute, _ domain: DomainRuntime, _ session: Session, peer: [UInt8] = []
     ) throws(Refusal) -> OutboundRoute {
         let isSIPS = route.requestURI.scheme == .sips
         var form = OutsideForm(ownRoutes: route.ownRoutes)
@@ -189,13 +191,13 @@ extension Worker {
         }
         guard let hop = NextHop(uri, in: message.bytes, asSIPS: isSIPS) else { throw Self.unlocatable }
         return self.route(
-            to: hop, uri.host.text(in: message.bytes), form, domain, session, isSIPS: isSIPS || hop.isSIPS)
+            to: hop, uri.host.text(in: message.bytes), form, domain, session, isSIPS: isSIPS || hop.isSIPS, peer: peer)
     }
 
     /// By a contact and the proxies before it that a token of ours remembers.
     private func route(
         to contact: [UInt8], routes: [[UInt8]], of message: Message, _ domain: DomainRuntime, _ session: Session,
-        isRegistered: Bool
+        isRegistered: Bool, peer: [UInt8] = []
     ) throws(Refusal) -> OutboundRoute {
         let isSIPS = Self.isSIPS(contact)
         var form = OutsideForm(requestURI: asRequestURI(contact), routes: routes, dropsRoutes: true)
@@ -213,15 +215,25 @@ extension Worker {
         }
         return self.route(
             to: hop, uri.host.text(in: next), form, domain, session, isSIPS: isSIPS || hop.isSIPS,
-            isRegistered: isRegistered)
+            isRegistered: isRegistered, peer: peer)
     }
 
     private func route(
         to hop: NextHop, _ host: String, _ form: OutsideForm, _ domain: DomainRuntime, _ session: Session,
-        isSIPS: Bool, isRegistered: Bool = false
+        isSIPS: Bool, isRegistered: Bool = false, peer: [UInt8] = []
     ) -> OutboundRoute {
-        OutboundRoute(
-            domain: domain, hop: hop, host: host,
+        var hop = hop
+        var peer = peer
+        switch hop.identity {
+        case .domain(let name):
+            peer = Array(name.utf8)
+        case .address:
+            // A peer often writes its address and no name into its Record-Route or Contact, and no certificate proves
+            // that: whoever is there has to prove the name that the dialog began with.
+            if !peer.isEmpty { hop.identity = .domain(String(decoding: peer, as: UTF8.self)) }
+        }
+        return OutboundRoute(
+            domain: domain, hop: hop, host: host, peer: peer,
             demand: SecurityDemand(
                 isSIPS: isSIPS,
                 isProtected: !session.isRelaxed

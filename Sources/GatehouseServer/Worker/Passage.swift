@@ -16,6 +16,8 @@ struct Passage {
     var flow: FlowReference?
     /// The registration that the device is found by when that flow is gone.
     var binding: BindingKey?
+    /// The name that a peer outside was looked up by: it stays the dialog's, whatever address the peer names itself by.
+    var peer: [UInt8] = []
     /// Our listener as the URIs say that the device sees.
     var outside: OutsideService
     /// Whether the leg outside is TLS.

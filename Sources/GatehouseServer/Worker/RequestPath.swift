@@ -89,6 +89,7 @@ extension Worker {
             flow: state.isOutbound ? nil : state.reference, binding: nil, outside: state.service,
             isOutsideSecure: state.transport == .tls, mirrorsTransport: false, coreBind: 0, coreTransport: .udp,
             coreTarget: state.remote, registration: nil)
+        passage.peer = state.peerName
         // A dialog that began as SIPS does not go on over a plain connection, whatever its URIs say.
         if passage.session.arrival == .sips, state.transport != .tls, !passage.session.isRelaxed {
             throw Refusal(403, .sipsOnPlain)

@@ -153,7 +153,7 @@ extension Worker {
                 .init(
                     domain: passage.domain.key, session: passage.session, flow: passage.flow,
                     binding: self.binding(of: passage.flow, contact: uri) ?? passage.binding, contact: Array(uri),
-                    routes: routes))
+                    routes: routes, peer: passage.peer))
             guard let text = self.text(of: token) else { throw .unwritable }
             editor.replace(contact, with: self.coreURI(text, bind: bind, transport: transport))
         }
