@@ -17,6 +17,11 @@ final class Snapshot: Sendable {
     private let ownHosts: Set<[UInt8]>
     /// The core servers of all domains that are given by address.
     private let targetAddresses: Set<IPAddress>
+    private let targetEndpoints: Set<Endpoint>
+    /// The first domain of each of them.
+    private let firstDomains: [IPAddress: Int]
+    /// The core servers that are given by name.
+    private let namedTargets: [TargetRuntime]
     /// Every address that the edge listens on; a listener on all addresses of the host stands for each of them.
     private let ownListeners: Set<Endpoint>
     /// Who may speak to the core binds.
@@ -57,7 +62,18 @@ final class Snapshot: Sendable {
         for (index, domain) in domains.enumerated() { byKey[domain.key] = index }
         self.byKey = byKey
         self.admitHandshake = Self.handshakeGate(of: domains)
-        self.targetAddresses = Set(usedTargets.values.compactMap { $0.fixed?.address })
+        let fixed = usedTargets.values.compactMap(\.fixed)
+        self.targetAddresses = Set(fixed.map(\.address))
+        self.targetEndpoints = Set(fixed)
+        self.namedTargets = usedTargets.values.filter { $0.fixed == nil }
+        var firstDomains: [IPAddress: Int] = [:]
+        for (index, domain) in domains.enumerated() {
+            for endpoint in domain.targets.compactMap(\.fixed) {
+                let address = endpoint.address.asIPv4 ?? endpoint.address
+                if firstDomains[address] == nil { firstDomains[address] = index }
+            }
+        }
+        self.firstDomains = firstDomains
         self.ownHosts = Self.ownHosts(of: configuration)
         self.ownListeners = Self.ownListeners(of: configuration)
         self.trustedSources = TrustedSources(
@@ -110,15 +126,14 @@ final class Snapshot: Sendable {
         return hosts
     }
 
-    /// The first domain, in the order of the configuration, that a core address belongs to.
+    /// The first domain, in the order of the configuration, that a core address belongs to; the first at all for an address
+    /// that is trusted and no core server's.
     func firstDomain(of address: IPAddress) -> DomainRuntime? {
-        self.domains.first { self.mayReach($0, from: address) && self.isCore($0, address) }
-            ?? self.domains.first { self.mayReach($0, from: address) }
-    }
-
-    private func isCore(_ domain: DomainRuntime, _ address: IPAddress) -> Bool {
         let address = address.asIPv4 ?? address
-        return domain.targets.contains { target in target.addresses.contains { $0.address == address } }
+        if let index = self.firstDomains[address] { return self.domains[index] }
+        let named = self.namedTargets.first { target in target.addresses.contains { $0.address == address } }
+        if let named { return self.domains.first { $0.targets.contains { $0 === named } } }
+        return self.domains.first
     }
 
     /// Whether an address is one that the edge listens on.
@@ -126,13 +141,15 @@ final class Snapshot: Sendable {
 
     /// Whether an address is that of a core server.
     func isCoreServer(_ endpoint: Endpoint) -> Bool {
-        self.domains.contains { domain in domain.targets.contains { $0.addresses.contains(endpoint) } }
+        self.targetEndpoints.contains(endpoint) || self.namedTargets.contains { $0.addresses.contains(endpoint) }
     }
 
     /// Whether nothing may be sent there, and why: a name of the outside must not lead inside (LOC-26).
     ///
     /// Loopback is forbidden like the core's networks, unless the domain itself listens there, as on a test bench.
     func forbids(_ endpoint: Endpoint, _ domain: DomainRuntime) -> String? {
+        // An IPv4 address in an AAAA record is that address.
+        let endpoint = Endpoint(address: endpoint.address.asIPv4 ?? endpoint.address, port: endpoint.port)
         if endpoint.address.isUnspecified || endpoint.address.isMulticast { return "no address of a host" }
         if self.isOwnListener(endpoint) { return "the edge itself listens there" }
         if self.isCoreServer(endpoint) { return "a core server" }

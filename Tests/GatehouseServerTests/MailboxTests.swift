@@ -59,7 +59,7 @@ struct MailboxTests {
 
     @Test("a full mailbox refuses messages until it was emptied; what is to be run always is")
     func limit() {
-        let taken = (0..<Mailbox.limit).count { _ in self.mailbox.post(.send([], flow: 9)) }
+        let taken = (0..<Mailbox.limit).count { _ in self.mailbox.post(.send([], flow: 9, for: nil)) }
         #expect(taken == Mailbox.limit)
         #expect(!self.mailbox.post(self.failure(1)))
         self.mailbox.perform { $0.timers = TimerValues(t1: .seconds(3)) }

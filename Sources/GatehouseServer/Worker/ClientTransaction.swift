@@ -93,7 +93,7 @@ final class ClientTransaction: TimerTarget {
             self.end = self.startTimer(start.timerF, .f)
         }
         // A connection that is gone fails the branch, though not from within this call: its owner is not ready yet.
-        if !self.worker.send(self.request, by: self.leg) {
+        if !self.worker.send(self.request, by: self.leg, for: self.branch) {
             self.worker.afterwards { [self] in self.transportFailed() }
         }
     }

@@ -150,15 +150,17 @@ extension Worker {
         }
     }
 
-    /// An ACK or CANCEL carries less than its INVITE, so the next hop that it names may be another worker's: whichever has
-    /// the transaction takes it, and the last one forwards what matches nothing.
+    /// An ACK or CANCEL outside a dialog carries less than its INVITE, so the next hop that it names may be another worker's:
+    /// whichever has the transaction takes it, and the one that it named forwards what matches nothing.
     private func passedOn(
         _ message: Message, _ route: CoreRoute, _ origin: WorkerMessage.Origin, _ handOvers: Int
     ) -> Bool {
         let count = self.shared.workerCount
-        guard self.isLocated(route), handOvers + 1 < count,
-            let mailbox = self.mailbox(of: UInt16(truncatingIfNeeded: (Int(self.index) + 1) % count))
-        else { return false }
+        guard case .elsewhere = route.destination, count > 1, handOvers < 2 * count else { return false }
+        if handOvers >= count, self.owner(of: route, message, origin) ?? self.index == self.index { return false }
+        guard let mailbox = self.mailbox(of: UInt16(truncatingIfNeeded: (Int(self.index) + 1) % count)) else {
+            return false
+        }
         self.handOver(message, origin, to: mailbox, handOvers)
         return true
     }

@@ -12,10 +12,8 @@ extension Worker {
     func openOutsideDatagram(_ bind: Endpoint, local: Endpoint, isShared: Bool, domain: DomainKey) -> Result<
         Endpoint, BindError
     > {
-        if let index = self.outsideSockets.index(ofBind: bind), var entry = self.outsideSockets[index] {
-            entry.domain = domain
-            entry.isOpen = true
-            self.outsideSockets[index] = entry
+        if let index = self.outsideSockets.index(ofBind: bind), let entry = self.outsideSockets[index] {
+            self.outsideSockets.reopen(index, domain: domain)
             return .success(entry.socket.local)
         }
         guard let context = self.context else {
@@ -23,7 +21,7 @@ extension Worker {
         }
         do throws(BindError) {
             let socket = try DatagramEndpoint.bind(local, in: context, owner: self, isShared: isShared)
-            self.outsideSockets.add(.init(socket: socket, bind: bind, domain: domain))
+            self.outsideSockets.add(.init(socket: socket, bind: bind, address: bind.address, domain: domain))
             return .success(socket.local)
         } catch {
             return .failure(error)
@@ -31,16 +29,16 @@ extension Worker {
     }
 
     /// The socket that a domain's datagrams to a peer leave from: that of its `udp.bind`, else one on a port of its own, at
-    /// which the peer's later requests are heard as well.
+    /// which the peer's later requests are heard as well, and which the domains of one address share.
     func outsideSocket(for domain: DomainRuntime, isIPv6: Bool) -> Int? {
         if let index = self.outsideSockets.index(for: domain.key, isIPv6: isIPv6) { return index }
-        guard let context = self.context else { return nil }
         let address = domain.ownAddress(isIPv6: isIPv6) ?? IPAddress.unspecified(isIPv6: isIPv6)
-        guard
+        if let index = self.outsideSockets.index(at: address) { return index }
+        guard let context = self.context,
             let socket = try? DatagramEndpoint.bind(
                 Endpoint(address: address, port: 0), in: context, owner: self)
         else { return nil }
-        return self.outsideSockets.add(.init(socket: socket, bind: nil, domain: domain.key))
+        return self.outsideSockets.add(.init(socket: socket, bind: nil, address: address, domain: nil))
     }
 
     func receiveOutside(_ bytes: UnsafeRawBufferPointer, socket index: Int, from source: Endpoint) {
@@ -51,28 +49,56 @@ extension Worker {
         switch Parser.parse(datagram: bytes, limits: self.messageLimits) {
         case .message(let message):
             guard message.isRequest else { return self.receiveResponse(message, from: origin) }
-            guard let state = self.datagramFlow(from: source, socket: index, entry) else { return }
+            guard let key = entry.domain ?? self.domain(inTokensOf: message),
+                let state = self.datagramFlow(from: source, socket: index, entry, key)
+            else { return self.metrics.datagramDropped(.untrusted) }
             origin.leg = .outsideDatagram(socket: index, outsideAnswerAddress(of: message, from: source))
             self.receiveRequest(message, fromOutside: state, origin: origin)
         case .refused(let fault):
-            guard let state = self.datagramFlow(from: source, socket: index, entry) else { return }
+            guard let key = entry.domain, let state = self.datagramFlow(from: source, socket: index, entry, key) else {
+                return self.metrics.datagramDropped(.syntax)
+            }
             self.refuse(fault, origin: origin, domain: state.domain(in: self.snapshot))
         case .keepAlive:
-            self.datagramFlows.flow(socket: index, remote: source)?.lastActivity = self.now  // KEEP-05: silence
+            self.noteActivity(of: source, socket: index, entry)  // KEEP-05: silence
         case .stunBinding:
-            self.datagramFlows.flow(socket: index, remote: source)?.lastActivity = self.now
+            self.noteActivity(of: source, socket: index, entry)
             guard let answer = STUNBinding.response(to: bytes, from: source) else { return }
             entry.socket.send(answer, to: source)
         }
     }
 
+    private func noteActivity(of source: Endpoint, socket index: Int, _ entry: OutsideSockets.Entry) {
+        guard let domain = entry.domain else { return }
+        self.datagramFlows.flow(socket: index, remote: source, domain: domain)?.lastActivity = self.now
+    }
+
+    /// The domain of the dialog that a request belongs to, by the token of ours in its Request-URI or top Route.
+    private func domain(inTokensOf message: Message) -> DomainKey? {
+        if let uri = try? URI.parse(message.bytes, message.requestURI), uri.isSIP,
+            case .token(let token) = self.token(of: uri, in: message.bytes)
+        {
+            return token.domain
+        }
+        guard message.first(.route) != nil else { return nil }
+        for value in message.values(of: .route).prefix(1) {
+            guard let uri = (try? NameAddr.parse(message.bytes, value))?.uri,
+                case .token(let token) = self.token(of: uri, in: message.bytes)
+            else { continue }
+            return token.domain
+        }
+        return nil
+    }
+
     /// What is known of a peer, made where it is new; nil where it is not to be heard.
-    private func datagramFlow(from source: Endpoint, socket index: Int, _ entry: OutsideSockets.Entry) -> FlowState? {
-        if let known = self.datagramFlows.flow(socket: index, remote: source) {
+    private func datagramFlow(
+        from source: Endpoint, socket index: Int, _ entry: OutsideSockets.Entry, _ key: DomainKey
+    ) -> FlowState? {
+        if let known = self.datagramFlows.flow(socket: index, remote: source, domain: key) {
             known.lastActivity = self.now
             return known
         }
-        guard entry.isOpen, let context = self.context, let domain = self.snapshot.domain(entry.domain) else {
+        guard entry.isOpen, let context = self.context, let domain = self.snapshot.domain(key) else {
             self.metrics.datagramDropped(.untrusted)
             return nil
         }
@@ -96,7 +122,7 @@ extension Worker {
             domain: domain, generation: self.snapshot.generation, source: holder, facts: facts.text,
             leg: .outsideDatagram(socket: index, source), service: entry.service)
         state.lastActivity = self.now
-        self.datagramFlows.add(state, socket: index)
+        self.datagramFlows.add(state, socket: index, domain: key)
         self.outsideSockets[index]?.flows += 1
         self.metrics.connectionOpened(domain.metrics, .udp)
         return state

@@ -10,8 +10,8 @@ enum WorkerMessage: Sendable {
     case response(Message, Origin)
     /// A request from the core for a device or peer whose connection is the receiver's; how many workers had it before.
     case request(Message, Origin, handOvers: Int)
-    /// Bytes for a connection of the receiver.
-    case send([UInt8], flow: UInt64)
+    /// Bytes for a connection of the receiver, and whose request they are.
+    case send([UInt8], flow: UInt64, for: Branch?)
     /// A request of the receiver's did not arrive.
     case failed(Branch)
 

@@ -9,19 +9,38 @@ struct OutsideSockets {
         let socket: DatagramEndpoint
         /// As `udp.bind` has it; nil for a socket that outbound legs alone have.
         let bind: Endpoint?
-        /// Whose rules hold for what comes in.
-        var domain: DomainKey
+        /// Whose rules hold for what comes in; nil where the domains without a UDP bind share the socket, so that the token
+        /// in a request says it.
+        var domain: DomainKey?
         /// Whether new peers are heard; after a reload that took the bind away only those are that were known before.
         var isOpen = true
         /// Peers known by this socket.
         var flows = 0
 
+        /// That it was asked to bind; the system may have filled it in since.
+        let address: IPAddress
+
+        init(socket: DatagramEndpoint, bind: Endpoint?, address: IPAddress, domain: DomainKey?) {
+            self.socket = socket
+            self.bind = bind
+            self.address = address
+            self.domain = domain
+        }
+
         var service: OutsideService { OutsideService(transport: .udp, port: self.socket.local.port) }
+    }
+
+    private struct DomainFamily: Hashable {
+        var domain: DomainKey
+        var isIPv6: Bool
     }
 
     /// By the index in `Leg`, which is never used again.
     private var entries: [Int: Entry] = [:]
     private var indices: [ObjectIdentifier: Int] = [:]
+    private var byBind: [Endpoint: Int] = [:]
+    private var byAddress: [IPAddress: Int] = [:]
+    private var byDomain: [DomainFamily: Int] = [:]
     private var next = 0
 
     subscript(index: Int) -> Entry? {
@@ -37,23 +56,53 @@ struct OutsideSockets {
         self.next += 1
         self.entries[index] = entry
         self.indices[ObjectIdentifier(entry.socket)] = index
+        if let bind = entry.bind { self.byBind[bind] = index } else { self.byAddress[entry.address] = index }
+        self.noteDomain(of: index)
         return index
     }
 
     /// The socket that a domain's outbound legs of a family leave from.
     func index(for domain: DomainKey, isIPv6: Bool) -> Int? {
-        self.entries.first {
-            $0.value.domain == domain && $0.value.isOpen && $0.value.socket.local.address.isIPv6 == isIPv6
-        }?.key
+        self.byDomain[DomainFamily(domain: domain, isIPv6: isIPv6)]
     }
 
-    func index(ofBind bind: Endpoint) -> Int? {
-        self.entries.first { $0.value.bind == bind }?.key
+    /// The socket on a port of its own that domains without a UDP bind share on an address.
+    func index(at address: IPAddress) -> Int? { self.byAddress[address] }
+
+    func index(ofBind bind: Endpoint) -> Int? { self.byBind[bind] }
+
+    /// Hears on a bind again, for the domain that has it now.
+    mutating func reopen(_ index: Int, domain: DomainKey) {
+        guard let entry = self.entries[index] else { return }
+        self.forgetDomain(of: entry, index)
+        self.entries[index]?.domain = domain
+        self.entries[index]?.isOpen = true
+        self.noteDomain(of: index)
+    }
+
+    private mutating func noteDomain(of index: Int) {
+        guard let entry = self.entries[index], let domain = entry.domain else { return }
+        let family = DomainFamily(domain: domain, isIPv6: entry.socket.local.address.isIPv6)
+        if self.byDomain[family] == nil { self.byDomain[family] = index }
+    }
+
+    private mutating func forgetDomain(of entry: Entry, _ index: Int) {
+        guard let domain = entry.domain else { return }
+        let family = DomainFamily(domain: domain, isIPv6: entry.socket.local.address.isIPv6)
+        guard self.byDomain[family] == index else { return }
+        self.byDomain[family] = nil
+        // Another bind of the domain takes its place.
+        for (other, candidate) in self.entries where other != index && candidate.isOpen && candidate.domain == domain {
+            self.noteDomain(of: other)
+        }
     }
 
     mutating func close(_ index: Int) {
         guard let entry = self.entries.removeValue(forKey: index) else { return }
         self.indices[ObjectIdentifier(entry.socket)] = nil
+        if let bind = entry.bind, self.byBind[bind] == index { self.byBind[bind] = nil }
+        if entry.bind == nil, self.byAddress[entry.address] == index { self.byAddress[entry.address] = nil }
+        self.forgetDomain(of: entry, index)
         entry.socket.close()
     }
 
@@ -62,6 +111,7 @@ struct OutsideSockets {
         for (index, entry) in self.entries {
             guard let bind = entry.bind, !binds.contains(bind) else { continue }
             self.entries[index]?.isOpen = false
+            self.forgetDomain(of: entry, index)
             if entry.flows == 0 { self.close(index) }
         }
     }
@@ -76,6 +126,7 @@ struct DatagramFlows {
     private struct Key: Hashable {
         var socket: Int
         var remote: Endpoint
+        var domain: DomainKey
     }
 
     private var byPeer: [Key: FlowState] = [:]
@@ -86,17 +137,20 @@ struct DatagramFlows {
 
     func flow(_ number: UInt64) -> FlowState? { self.byNumber[number] }
 
-    func flow(socket: Int, remote: Endpoint) -> FlowState? { self.byPeer[Key(socket: socket, remote: remote)] }
+    func flow(socket: Int, remote: Endpoint, domain: DomainKey) -> FlowState? {
+        self.byPeer[Key(socket: socket, remote: remote, domain: domain)]
+    }
 
-    mutating func add(_ state: FlowState, socket: Int) {
-        self.byPeer[Key(socket: socket, remote: state.remote)] = state
+    /// - Parameter domain: of the peer.
+    mutating func add(_ state: FlowState, socket: Int, domain: DomainKey) {
+        self.byPeer[Key(socket: socket, remote: state.remote, domain: domain)] = state
         self.byNumber[state.reference.number] = state
     }
 
     mutating func remove(_ state: FlowState) {
         self.byNumber[state.reference.number] = nil
-        if case .outsideDatagram(let socket, let remote) = state.leg {
-            self.byPeer[Key(socket: socket, remote: remote)] = nil
+        if case .outsideDatagram(let socket, let remote) = state.leg, let domain = state.domain?.key {
+            self.byPeer[Key(socket: socket, remote: remote, domain: domain)] = nil
         }
     }
 }

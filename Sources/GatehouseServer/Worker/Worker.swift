@@ -122,8 +122,10 @@ final class Worker {
     // MARK: Sending
 
     /// Sends bytes by a leg; false where its connection is gone.
+    ///
+    /// - Parameter branch: of the client transaction that is told where the connection is another worker's and gone.
     @discardableResult
-    func send(_ bytes: [UInt8], by leg: Leg) -> Bool {
+    func send(_ bytes: [UInt8], by leg: Leg, for branch: Branch? = nil) -> Bool {
         switch leg {
         case .datagram(let socket, let remote):
             guard let endpoint = self.coreBinds.socket(socket) else { return false }
@@ -135,7 +137,7 @@ final class Worker {
             return true
         case .flow(let id):
             if id.worker == self.index { return self.flows[id.number]?.send(bytes) ?? false }
-            return self.mailbox(of: id.worker)?.post(.send(bytes, flow: id.number)) ?? false
+            return self.mailbox(of: id.worker)?.post(.send(bytes, flow: id.number, for: branch)) ?? false
         }
     }
 
@@ -167,8 +169,9 @@ final class Worker {
             self.receiveResponse(response, from: origin)
         case .request(let request, let origin, let handOvers):
             self.receiveRequest(request, fromCore: origin, handOvers: handOvers)
-        case .send(let bytes, let flow):
-            _ = self.flows[flow]?.send(bytes)
+        case .send(let bytes, let flow, let branch):
+            if self.flows[flow]?.send(bytes) ?? false { return }
+            if let branch { self.mailbox(of: branch.worker)?.post(.failed(branch)) }
         case .failed(let branch):
             self.failTransaction(branch)
         }
@@ -195,7 +198,9 @@ final class Worker {
     func add(_ client: ClientTransaction) {
         self.clientTransactions[client.branch.number] = client
         self.metrics.transactionStarted(client.isInvite ? .inviteClient : .nonInviteClient)
-        if case .flow(let id) = client.leg, let state = self.flows[id.number]?.userData as? FlowState {
+        if case .flow(let id) = client.leg, id.worker == self.index,
+            let state = self.flows[id.number]?.userData as? FlowState
+        {
             state.clients.insert(client.branch.number)
         }
     }
@@ -204,7 +209,9 @@ final class Worker {
         guard self.clientTransactions.removeValue(forKey: client.branch.number) != nil else { return }
         self.metrics.transactionEnded(client.isInvite ? .inviteClient : .nonInviteClient)
         self.cancels[client.branch.number]?.stop()
-        if case .flow(let id) = client.leg, let state = self.flows[id.number]?.userData as? FlowState {
+        if case .flow(let id) = client.leg, id.worker == self.index,
+            let state = self.flows[id.number]?.userData as? FlowState
+        {
             state.clients.remove(client.branch.number)
         }
     }

@@ -51,6 +51,8 @@ class Far(Core):
                 self._accept(sock)
             else:
                 self._stream(sock)
+                while sock in self.connections and sock.has_buffered:
+                    self._stream(sock)  # another record came with the first
         return bool(ready)
 
     def _accept(self, listener):
