@@ -173,9 +173,9 @@ extension DomainConfiguration {
 }
 
 extension SecurityOverride {
-    /// Whether each hop that `other` matches is matched by this one, at least as long and for the same leniency.
+    /// Whether each hop that `other` matches is matched by this one, at least as long: the first that matches counts,
+    /// whatever it allows.
     fileprivate func covers(_ other: SecurityOverride) -> Bool {
-        guard self.allow == other.allow else { return false }
         if let until = self.until {
             guard let otherUntil = other.until, otherUntil <= until else { return false }
         }
