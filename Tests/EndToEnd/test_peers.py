@@ -208,10 +208,14 @@ class CallsOut(RealPeers):
             # The first server is dead.
             "_sip._tcp.dead.test": [SRV(0, 0, 5070, "dead.provider.test"), SRV(10, 0, 5070, "tcp.provider.test")],
             "dead.provider.test": [A(cls.far["dead"])],
+            # No TLS: refused to a protected session, but for an override.
+            "_sip._tcp.legacy.test": [SRV(0, 0, 5070, "tcp.provider.test")],
         }})
         site.top["dns"] = {"servers": [cls.nsd.endpoint]}
         for domain in site.domains.values():
             domain.options["outbound"] = {"ca": pki.authority().certificate}
+            domain.options["security"] = {"overrides": [
+                {"to": "legacy.test", "allow": "insecure", "reason": "no TLS before spring"}]}
         return site
 
     @classmethod
@@ -259,6 +263,59 @@ class CallsOut(RealPeers):
         pbx.wait_success()
         for method in ("INVITE", "ACK", "BYE"):
             proxy.wait_line(f"far: {method} .* over tls from {self.bind}")
+
+
+    def through_kamailio(self, out):
+        """A phone's `sips:` call to `out`, where Kamailio, the core, sends it back to the edge. Returns (phone, INVITE)."""
+        self.site.keep(Kamailio(self.core_ip, self.domain, out=out, edge=self.edge.core))
+        phone = self.phone()
+        return phone, phone.invite(f"sips:out@{self.domain}")
+
+    def finish(self, phone, invite):
+        """The call is answered; the phone hangs up."""
+        ringing = phone.expect(180, call_id=invite.call_id, seconds=10)
+        ok = phone.expect(200, "INVITE", call_id=invite.call_id)
+        dialog = Dialog(phone, invite, ok, True)
+        dialog.ack()
+        dialog.send("BYE")
+        phone.expect(200, "BYE", call_id=invite.call_id)
+        return ringing
+
+    @each("proxy-udp", "proxy-tcp")
+    def test_SIPS_09__peers_a_sips_call_through_kamailio_stays_secure(self):
+        agent = self.site.keep(Sipp("far.xml", self.far["udp"]))
+        until(lambda: self.bound(agent, self.far["udp"], 5060, False), "the far sipp to listen")
+        pair = pki.authority().issue("naptr.test")
+        proxy = self.site.keep(Kamailio(
+            self.far["tls"], "naptr.test", "far.cfg", port=5061, agent=self.far["udp"],
+            certificate=pair.certificate, key=pair.key))
+        self.finish(*self.through_kamailio("sips:echo@naptr.test"))
+        agent.wait_success()
+        for method in ("INVITE", "ACK", "BYE"):
+            proxy.wait_line(f"far: {method} .* over tls from {self.bind}")
+
+    @each("proxy-udp", "proxy-tcp")
+    def test_SIPS_09__peers_a_sips_call_through_kamailio_is_refused_without_tls(self):
+        sink = self.site.keep(Core(self.far["tcp"], 5070, name="sink"))
+        for out, status, warning in (("sips:echo@srv.test", 480, 380), ("sip:echo@srv.test", 403, 399)):
+            with self.subTest(out=out):
+                phone, invite = self.through_kamailio(out)
+                answer = phone.expect(status, call_id=invite.call_id)
+                self.assert_warning(answer, warning)
+                phone.send(phone.ack_failure(invite, answer))
+                self.site.end_test()
+                sink = self.site.keep(Core(self.far["tcp"], 5070, name="sink"))
+        self.assertTrue(sink.is_quiet())
+
+    @each("proxy-udp", "proxy-tcp")
+    def test_SIPS_09__peers_an_override_lets_a_sips_call_through(self):
+        far = self.site.keep(Sipp("far.xml", self.far["tcp"], tcp=True, port=5070))
+        until(lambda: self.bound(far, self.far["tcp"], 5070, True), "the far sipp to listen")
+        mark = self.edge.mark()
+        self.finish(*self.through_kamailio("sip:echo@legacy.test"))
+        far.wait_success()
+        self.edge.wait_log("override used.*no TLS before spring", after=mark)
+        self.assertGreater(self.edge.metric("gatehouse_overrides_total", domain=self.domain, allow="insecure"), 0)
 
 
 class ProxyCore(RealPeers):

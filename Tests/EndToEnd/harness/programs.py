@@ -269,6 +269,7 @@ class Kamailio(Program):
     def __init__(self, ip, domain, configuration="kamailio.cfg", port=5060, **values):
         folder = tempfile.mkdtemp(prefix="gatehouse-kamailio-")
         self._own, self._port = folder, port
+        values = {"out": "sip:nobody@nowhere.invalid", "edge": "127.0.0.1", **values}
         path = os.path.join(folder, "kamailio.cfg")
         with open(path, "w") as file:
             file.write(fill(configuration, ip=ip, domain=domain, modules=self.modules(), **values))
