@@ -194,13 +194,13 @@ final class BindingTable: Sendable {
     }
 
     /// A copy of the bindings of a domain, or of all, for the admin endpoint; at most `limit` of them.
-    func list(domain: DomainKey?, limit: Int) -> [Binding] {
-        var list: [Binding] = []
+    func list(domain: DomainKey?, limit: Int) -> [(key: BindingKey, binding: Binding)] {
+        var list: [(key: BindingKey, binding: Binding)] = []
         for box in self.shards where list.count < limit {
             box.shard.withLock { shard in
-                for binding in shard.values where domain == nil || binding.domain == domain {
+                for (key, binding) in shard where domain == nil || binding.domain == domain {
                     guard list.count < limit else { break }
-                    list.append(binding)
+                    list.append((key, binding))
                 }
             }
         }

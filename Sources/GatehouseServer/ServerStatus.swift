@@ -1,5 +1,6 @@
 internal import GatehouseNet
 internal import GatehousePolicy
+internal import GatehouseStore
 internal import GatehouseTLS
 internal import NIOCore
 internal import SIPMessage
@@ -130,16 +131,19 @@ struct ServerStatusSource: AdminSource {
         let wanted = query.domain.map { DomainKey(name: $0) }
         let now = NIODeadline.now().uptimeNanoseconds
         let all = self.server.shared.bindings.list(domain: wanted, limit: query.limit)
+        let facts = self.server.shared.store?.facts(of: all.map(\.key)) ?? [:]
         return AdminList(
             total: wanted.map { self.server.shared.bindings.count(of: $0) }
                 ?? self.server.shared.bindings.bindingCount,
-            items: all.map { binding in
+            items: all.map { key, binding in
                 BindingStatus(
                     domain: snapshot.domain(binding.domain)?.configuration.name ?? "-",
                     addressOfRecord: String(decoding: binding.aor, as: UTF8.self),
                     contact: String(decoding: binding.contact, as: UTF8.self),
-                    flow: "\(binding.flow.worker)-\(binding.flow.number)",
+                    flow: binding.flow.boot == self.server.shared.boot
+                        ? "\(binding.flow.worker)-\(binding.flow.number)" : nil,
                     arrived: binding.session.arrival.word.description,
+                    facts: facts[key].map { String(decoding: $0, as: UTF8.self) },
                     expiresAt: secondsSince1970()
                         + (Double(binding.deadline) - Double(now)) / 1_000_000_000)
             })

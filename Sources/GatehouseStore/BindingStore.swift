@@ -125,6 +125,30 @@ public final class BindingStore: Sendable {
         return count
     }
 
+    /// How the registrations of some bindings came, as far as they are on disk or on the way there; empty where the file can't
+    /// be read. For the admin endpoint: it reads the disk.
+    public func facts(of keys: [BindingKey]) -> [BindingKey: [UInt8]] {
+        var found: [BindingKey: [UInt8]] = [:]
+        self.state.withLock { state in
+            for key in keys {
+                if case .set(let binding) = state.pending[key] { found[key] = binding.facts }
+            }
+        }
+        do throws(StoreError) {
+            let database = try Self.open(self.path)
+            let rows = try database.prepare("SELECT facts FROM bindings WHERE high = ? AND low = ?")
+            for key in keys where found[key] == nil {
+                rows.bind(1, Int64(bitPattern: key.high))
+                rows.bind(2, Int64(bitPattern: key.low))
+                if try rows.next() { found[key] = rows.bytes(0) }
+                rows.reset()
+            }
+        } catch {
+            self.report(error)
+        }
+        return found
+    }
+
     /// Starts the thread that writes; until `stop`.
     public func start() throws(StoreError) {
         let box = Unmanaged.passRetained(self)

@@ -89,6 +89,11 @@ final class Statement {
         guard sqlite3_step(self.handle) == SQLITE_DONE else { throw self.database.error("write") }
     }
 
+    /// Makes the statement ready to be bound and run again.
+    func reset() {
+        sqlite3_reset(self.handle)
+    }
+
     /// Goes to the next row; false after the last.
     func next() throws(StoreError) -> Bool {
         switch sqlite3_step(self.handle) {

@@ -105,7 +105,7 @@ struct BindingTableTests {
         }
         let a = DomainKey(name: "a.example")
         #expect(table.count(of: a) == 3)
-        #expect(table.list(domain: a, limit: 100).map(\.domain) == [a, a, a])
+        #expect(table.list(domain: a, limit: 100).map(\.binding.domain) == [a, a, a])
         #expect(table.list(domain: nil, limit: 100).count == 10)
         #expect(table.list(domain: nil, limit: 4).count == 4)
         #expect(table.list(domain: nil, limit: 0).isEmpty)

@@ -65,6 +65,18 @@ struct BindingStoreTests {
         #expect(try load(try directory.store()) == [later])
     }
 
+    @Test("the facts of a registration are found, on disk and on the way there")
+    func facts() throws {
+        let directory = Directory()
+        let store = try directory.store()
+        store.set(binding(1))
+        #expect(store.facts(of: [binding(1).key, binding(2).key]) == [binding(1).key: Array("transport=tls".utf8)])
+        try store.start()
+        store.stop()
+        let second = try directory.store()
+        #expect(second.facts(of: [binding(2).key, binding(1).key]) == [binding(1).key: Array("transport=tls".utf8)])
+    }
+
     @Test("what has expired meanwhile is forgotten")
     func expiry() throws {
         let directory = Directory()

@@ -161,19 +161,23 @@ public struct BindingStatus: Codable, Sendable, Equatable {
     public var domain: String
     public var addressOfRecord: String
     public var contact: String
-    /// The connection that reaches it; nil: it has ended.
+    /// The connection that reaches it; nil: it is of an earlier run.
     public var flow: String?
     public var arrived: String
+    /// How the REGISTER came, as the session tag says it: transport, TLS version and cipher, peer; nil for half a second.
+    public var facts: String?
     public var expiresAt: Double
 
     public init(
-        domain: String, addressOfRecord: String, contact: String, flow: String?, arrived: String, expiresAt: Double
+        domain: String, addressOfRecord: String, contact: String, flow: String?, arrived: String,
+        facts: String?, expiresAt: Double
     ) {
         self.domain = domain
         self.addressOfRecord = addressOfRecord
         self.contact = contact
         self.flow = flow
         self.arrived = arrived
+        self.facts = facts
         self.expiresAt = expiresAt
     }
 }
