@@ -81,6 +81,9 @@ extension Schema {
             "sips_to_core", .choice, into: \.sipsToCore, default: "`allow`",
             "A SIPS session over the plain leg to the core: `allow` takes the core as part of the trust boundary"),
         .value(
+            "sip_to_sips", .choice, into: \.sipToSIPS, default: "`allow`",
+            "A `sip:` request to a registered `sips:` contact: over its TLS connection, or 480 with Warning 381"),
+        .value(
             "overrides", .list(of: Schema.override, named: "overrides") { "\($0.to) \($0.allow)" }, into: \.overrides,
             default: "`[]`", "Next hops that a protected session may reach over a leg that is not secure"),
     ])

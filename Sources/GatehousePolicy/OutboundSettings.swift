@@ -62,16 +62,19 @@ public struct SecuritySettings: Sendable, Equatable {
     public var protect: Protect
     public var untagged: Permission
     public var sipsToCore: Permission
+    /// A `sip:` request to an address of record whose contact is `sips:` (RFC 5630 §5.3).
+    public var sipToSIPS: Permission
     /// The first that matches counts.
     public var overrides: [SecurityOverride]
 
     public init(
         protect: Protect = .sips, untagged: Permission = .allow, sipsToCore: Permission = .allow,
-        overrides: [SecurityOverride] = []
+        sipToSIPS: Permission = .allow, overrides: [SecurityOverride] = []
     ) {
         self.protect = protect
         self.untagged = untagged
         self.sipsToCore = sipsToCore
+        self.sipToSIPS = sipToSIPS
         self.overrides = overrides
     }
 }

@@ -12,6 +12,7 @@ public struct Refusal: Error, Equatable, Sendable {
         case expiredTag
         case doubledTag
         case scheme
+        case mixedSchemes
         case maxForwards
         case proxyRequire
         case pathUnsupported
@@ -19,6 +20,7 @@ public struct Refusal: Error, Equatable, Sendable {
         case sipsOnPlain
         case sipsToCore
         case untagged
+        case insecureReferral
         case noSecureWay
         case nextHopUnknown
         case flowGone
@@ -55,6 +57,7 @@ public struct Refusal: Error, Equatable, Sendable {
             case .expiredTag: "expired_tag"
             case .doubledTag: "doubled_tag"
             case .scheme: "scheme"
+            case .mixedSchemes: "mixed_schemes"
             case .maxForwards: "max_forwards"
             case .proxyRequire: "proxy_require"
             case .pathUnsupported: "path_unsupported"
@@ -62,6 +65,7 @@ public struct Refusal: Error, Equatable, Sendable {
             case .sipsOnPlain: "sips_on_plain"
             case .sipsToCore: "sips_to_core"
             case .untagged: "untagged"
+            case .insecureReferral: "insecure_referral"
             case .noSecureWay: "no_secure_way"
             case .nextHopUnknown: "next_hop_unknown"
             case .flowGone: "flow_gone"
@@ -108,6 +112,9 @@ public struct Refusal: Error, Equatable, Sendable {
     public init(_ status: Int, _ rule: Rule, warning text: String) {
         self.init(status, rule, warning: Warning(code: 399, text: text))
     }
+
+    /// RFC 5630 §5.3: a `sip:` request for what is reached as SIPS alone.
+    public static let sipsRequired = Refusal(480, .noSecureWay, warning: Warning(code: 381, text: "SIPS Required"))
 
     /// RFC 5630 §5.3: no secure way exists for a SIPS request.
     public static let sipsNotAllowed = Refusal(

@@ -6,6 +6,8 @@ public import SIPMessage
 /// other parameters are for the dial plan to read; nothing is decided by them.
 public struct SessionTag: Equatable, Sendable {
     public static let name: StaticString = "X-Gatehouse-Session"
+    /// The value of `refer` on a REFER whose target is `sips:` (REFER-03).
+    public static let referralToSIPS: StaticString = "sips"
 
     /// Why a tag does not count; each is an attack, or a core that altered what it copied.
     public enum Fault: Error, Equatable, Sendable {
@@ -17,6 +19,16 @@ public struct SessionTag: Equatable, Sendable {
     public var session: Session
     /// The domain that the session arrived on.
     public var domain: DomainKey
+    /// Whether `refer=sips` says that the leg leads to a `sips:` URI, which a `pbx` core sees as `sip:`. It is not signed: it
+    /// can only ask for more than the session does.
+    public var refersToSIPS = false
+
+    /// The session of the leg that carries the tag.
+    public var legSession: Session {
+        var session = self.session
+        if self.refersToSIPS { session.arrival = .sips }
+        return session
+    }
 
     /// What the signature is made over.
     public static func signedText(session: Session, domain: [UInt8]) -> [UInt8] {
@@ -36,8 +48,11 @@ public struct SessionTag: Equatable, Sendable {
     ///
     /// - Parameters:
     ///   - facts: the parameters that describe the arrival, ready to be written, from `transport=` to `verified=`.
+    ///   - refer: what the tag says of a REFER's target, if anything.
     ///   - code: the first 16 bytes of the HMAC over `signedText`.
-    public static func value(session: Session, facts: [UInt8], code: [UInt8]) -> [UInt8] {
+    public static func value(
+        session: Session, facts: [UInt8], refer: StaticString? = nil, code: [UInt8]
+    ) -> [UInt8] {
         var value: [UInt8] = []
         value.reserveCapacity(96 + facts.count)
         session.id.append(to: &value)
@@ -45,6 +60,10 @@ public struct SessionTag: Equatable, Sendable {
         value.append(session.arrival.word)
         value.append("; ")
         value.append(contentsOf: facts)
+        if let refer {
+            value.append("; refer=")
+            value.append(refer)
+        }
         value.append("; expires=")
         value.append(decimal: UInt64(session.expires))
         value.append("; sig=")
@@ -65,6 +84,7 @@ public struct SessionTag: Equatable, Sendable {
         var domain: [UInt8]?
         var expires: [UInt8]?
         var code: [UInt8]?
+        var refer: [UInt8]?
         var index = 0
         for part in bytes[value.range].split(separator: 0x3B, omittingEmptySubsequences: false) {
             let part = part.trimmingWhiteSpace()
@@ -78,6 +98,7 @@ public struct SessionTag: Equatable, Sendable {
             switch String(decoding: part[..<equals].trimmingWhiteSpace(), as: UTF8.self).lowercased() {
             case "arrived": try Self.set(&arrived, text)
             case "domain": try Self.set(&domain, text)
+            case "refer": try Self.set(&refer, text)
             case "expires": try Self.set(&expires, text)
             case "sig": try Self.set(&code, TokenText.decode(base64url: text, text.indices))
             default: break
@@ -93,7 +114,8 @@ public struct SessionTag: Equatable, Sendable {
         guard deadline > now else { throw .expired }
         return SessionTag(
             session: Session(id: SessionID(bits), arrival: arrival, expires: deadline),
-            domain: DomainKey(name: String(decoding: domain, as: UTF8.self)))
+            domain: DomainKey(name: String(decoding: domain, as: UTF8.self)),
+            refersToSIPS: refer?.elementsEqual(Self.referralToSIPS.description.utf8) ?? false)
     }
 
     private static func set(_ slot: inout [UInt8]?, _ value: [UInt8]?) throws(Fault) {

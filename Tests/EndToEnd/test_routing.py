@@ -199,7 +199,7 @@ class Forwarding(StandardTest):
         for one, other in ((call.caller, call.callee), (call.callee, call.caller)):
             for method, headers in (("PRACK", [("RAck", "1 1 INVITE")]), ("UPDATE", [("Session-Expires", "90")]),
                                     ("INFO", [("Info-Package", "x")]),
-                                    ("REFER", [("Refer-To", "<sip:x@y?Replaces=1>")]),
+                                    ("REFER", [("Refer-To", "<sips:x@y?Replaces=1>")]),
                                     ("NOTIFY", [("Event", "refer"), ("Subscription-State", "active")])):
                 sent = one.send(method, headers=headers, body=SDP)
                 seen = other.peer.expect(method, call_id=call.call_id)

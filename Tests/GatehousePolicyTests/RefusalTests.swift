@@ -21,6 +21,8 @@ struct RefusalTests {
     func sipsNotAllowed() {
         #expect(Refusal.sipsNotAllowed.status == 480)
         #expect(Refusal.sipsNotAllowed.warning == Refusal.Warning(code: 380, text: "SIPS Not Allowed"))
+        #expect(Refusal.sipsRequired.status == 480)
+        #expect(Refusal.sipsRequired.warning == Refusal.Warning(code: 381, text: "SIPS Required"))
         #expect(Refusal(403, .untagged, warning: "why").warning?.code == 399)
         #expect(Refusal.Warning(code: 399, text: "a") != Refusal.Warning(code: 399, text: "b"))
     }

@@ -47,6 +47,23 @@ struct SessionTagTests {
         #expect(tag.domain == DomainKey(name: "a.example"))
     }
 
+    @Test("REFER-03: refer=sips asks for a SIPS leg, whatever the session; another word asks for nothing")
+    func referral() throws {
+        let signature = code(SessionTag.signedText(session: session, domain: name))
+        let value = String(
+            decoding: SessionTag.value(
+                session: session, facts: facts, refer: SessionTag.referralToSIPS, code: signature), as: UTF8.self)
+        #expect(value.contains("; refer=sips; expires="))
+        let tag = try read(value).get()
+        #expect(tag.session == session)
+        #expect(tag.legSession.arrival == .sips && tag.legSession.id == session.id)
+        for other in ["override", "sip", "", "SIPS"] {
+            let tag = try read(value.replacing("refer=sips", by: "refer=\(other)")).get()
+            #expect(tag.legSession == session)
+        }
+        #expect(read(value + "; refer=sips") == .failure(.malformed))
+    }
+
     @Test("its written form")
     func written() {
         #expect(

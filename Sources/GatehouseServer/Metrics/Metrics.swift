@@ -136,6 +136,7 @@ public final class Metrics: Sendable {
         case .sessions: page.perDomain(Arrival.self, at: DomainCells.sessions)
         case .refusals: page.perDomain(Refusal.Rule.self, at: DomainCells.refusals)
         case .overrides: page.perDomain(OverrideUse.self, at: DomainCells.overrides)
+        case .referrals: page.perDomain(Referral.Target.self, at: DomainCells.referrals)
         case .outboundConnections: page.outboundConnections()
         case .limitsHit: page.perDomain(LimitKind.self, at: DomainCells.limits)
         case .datagramsDropped: page.perProcess(DatagramDrop.self) { WorkerCells.dropped + $0 }

@@ -104,7 +104,8 @@ enum DomainCells {
     static let refusals = sessions + Arrival.count
     static let limits = refusals + Refusal.Rule.count
     static let overrides = limits + LimitKind.count
-    static let outbound = overrides + OverrideUse.count
+    static let referrals = overrides + OverrideUse.count
+    static let outbound = referrals + Referral.Target.count
     static let count = outbound + transports * OutboundResult.count
 
     static func outbound(_ transport: Int, _ result: OutboundResult) -> Int {

@@ -35,6 +35,7 @@ public enum MetricFamily: CaseIterable, Sendable {
     case sessions
     case refusals
     case overrides
+    case referrals
     case outboundConnections
     case limitsHit
     case datagramsDropped
@@ -124,6 +125,11 @@ public enum MetricFamily: CaseIterable, Sendable {
                 "gatehouse_overrides_total", .counter,
                 "Requests of protected sessions that an override let over a leg that is not secure, by what it allows",
                 labels: ["domain", "allow"])
+        case .referrals:
+            .init(
+                "gatehouse_referrals_total", .counter,
+                "REFERs let through, by what they refer to: a URI of ours, sips, sips with transport=tls, or other; override: in a SIPS session to what is not sips",
+                labels: ["domain", "target"])
         case .outboundConnections:
             .init(
                 "gatehouse_outbound_connections_total", .counter,

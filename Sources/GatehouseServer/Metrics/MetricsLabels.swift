@@ -19,6 +19,9 @@ extension MetricLabel {
 extension Refusal.Rule: MetricLabel {
     var metricLabel: String { self.label.description }
 }
+extension Referral.Target: MetricLabel {
+    var metricLabel: String { self.label.description }
+}
 extension Arrival: MetricLabel {
     var metricLabel: String { self.word.description }
 }

@@ -76,6 +76,11 @@ public final class WorkerMetrics: Sendable {
         self.add(domain, DomainCells.overrides + OverrideUse(allowance).index)
     }
 
+    /// A REFER was let through.
+    public func referred(_ domain: DomainMetrics, _ target: Referral.Target) {
+        self.add(domain, DomainCells.referrals + target.index)
+    }
+
     /// A connection to a peer was opened, or failed.
     public func outbound(_ domain: DomainMetrics, _ transport: Transport, _ result: OutboundResult) {
         self.add(domain, DomainCells.outbound(Int(transport.rawValue), result))

@@ -81,6 +81,10 @@ extension Worker {
         else { return }
         self.send(answer, by: origin.leg)
         self.count(answer: refusal.status, to: message, origin, metrics)
+        // The To tag is the dialog's here, so that it does not tell the ACK.
+        if message.method == .invite, message.to?.tag != nil, let key = self.shared.matcher.key(of: message) {
+            self.refusedInvites.add(key)
+        }
     }
 
     func refuseFromCore(_ refusal: Refusal, _ message: Message, origin: WorkerMessage.Origin) {
@@ -237,6 +241,29 @@ extension Worker {
             hasher.combine(bytes: UnsafeRawBufferPointer(rebasing: bytes[callID.range]))
         }
         return UInt64(bitPattern: Int64(hasher.finalize()))
+    }
+}
+
+/// The INVITEs whose ACK ends here though no transaction waits for it (RFC 3261 §8.2.7, §17.1.1.3): the last thousand.
+struct RefusedInvites {
+    private var keys: Set<TransactionKey> = []
+    /// In the order in which they came; an ACK leaves its place empty.
+    private var order: [TransactionKey] = []
+    private var oldest = 0
+
+    private static let limit = 1000
+
+    mutating func add(_ key: TransactionKey) {
+        guard self.keys.insert(key).inserted else { return }
+        guard self.order.count >= Self.limit else { return self.order.append(key) }
+        self.keys.remove(self.order[self.oldest])
+        self.order[self.oldest] = key
+        self.oldest = (self.oldest + 1) % Self.limit
+    }
+
+    /// Whether an ACK is to one of them.
+    mutating func take(_ key: TransactionKey) -> Bool {
+        !self.keys.isEmpty && self.keys.remove(key) != nil
     }
 }
 

@@ -42,7 +42,7 @@ extension Worker {
         switch message.method {
         case .ack:
             if let transaction = self.serverTransactions[key], transaction.receivedACK() { return }
-            if self.ownTags.isOwn(message) { return }
+            if self.ownTags.isOwn(message) || self.refusedInvites.take(key) { return }
             if self.passedOn(message, route, origin, handOvers) { return }
             self.forwardStatelessly(message, route, fromCore: origin)
         case .cancel:
@@ -221,9 +221,9 @@ extension Worker {
         }
     }
 
-    /// The device's connection is gone. A `sips:` contact cannot be reached in any other way that is secure.
-    static func unreachable(_ contact: [UInt8]) -> Refusal {
-        self.isSIPS(contact)
+    /// The device's connection is gone. A `sips:` contact, or a device in a SIPS session, cannot be reached in any other way that is secure.
+    static func unreachable(_ contact: [UInt8], _ session: Session? = nil) -> Refusal {
+        self.isSIPS(contact) || session?.arrival == .sips && session?.isRelaxed == false
             ? .sipsNotAllowed : Refusal(480, .flowGone, warning: "the device's connection is gone")
     }
 
@@ -268,12 +268,16 @@ extension Worker {
             throw .sipsNotAllowed
         }
         let core = self.coreTarget(of: message, origin, domain)
-        return Passage(
+        var passage = Passage(
             direction: .toOutside, domain: domain, session: session, flow: hop.state.reference,
             binding: route.binding, outside: hop.state.service,
             isOutsideSecure: hop.state.transport == .tls, mirrorsTransport: hop.wroteTransportTLS(message),
             coreBind: self.bind(of: origin, core.transport), coreTransport: core.transport, coreTarget: core.endpoint,
             registration: nil)
+        if message.method == .refer {
+            passage.referral = try self.referral(of: message, passage, from: origin.source.address)
+        }
+        return passage
     }
 
     static func isSIPS(_ uri: [UInt8]) -> Bool {

@@ -49,10 +49,13 @@ extension Worker {
         }
         self.metrics.requestReceived(domain.metrics, .out, message.method)
         try self.admit(message, domain)
+        var passage = self.passage(of: message, outbound, origin)
+        if message.method == .refer {
+            passage.referral = try self.referral(of: message, passage, from: origin.source.address)
+        }
         let call = try self.beginCall(message, domain)
         let transaction = ServerTransaction(
-            worker: self, key: key, request: message, origin: origin,
-            passage: self.passage(of: message, outbound, origin))
+            worker: self, key: key, request: message, origin: origin, passage: passage)
         transaction.call = call
         transaction.loop = digest
         // Who waits for a non-INVITE gives up after 64*T1; an INVITE that got our 100 waits as long as it may ring.
@@ -89,7 +92,7 @@ extension Worker {
             self.tryNextCandidate(of: transaction, on: number)
         case .refused(var refusal, let cause):
             // A device that has gone is away; it is not the edge that fails (PBX-11).
-            if attempt.route.demand.isRegisteredContact { refusal = .sipsNotAllowed }
+            if let away = attempt.route.refusalForDevice { refusal = away }
             attempt.refusal = refusal
             attempt.waiting = nil
             self.log.info(
@@ -181,9 +184,8 @@ extension Worker {
     private func noteFailure(of walk: CandidateWalk, _ transaction: ServerTransaction) {
         guard let attempt = transaction.outbound, let failure = walk.failure else { return }
         attempt.refusal =
-            attempt.route.demand.isRegisteredContact
-            ? .sipsNotAllowed
-            : Refusal(
+            attempt.route.refusalForDevice
+            ?? Refusal(
                 500, .peerUnreachable, warning: Refusal.Warning(code: 399, text: "\(attempt.route.host): \(failure)"))
         self.log.info(
             "no server of the next hop can be reached",
@@ -261,6 +263,14 @@ extension Worker {
                 "reason": "\(override.reason)", "line": "\(override.location)",
                 "call-id": "\(message.callID?.text(in: message.bytes) ?? "-")",
             ])
+    }
+}
+
+extension OutboundRoute {
+    /// The answer where a registered device is away: by the scheme that was asked for (PBX-11, SIPS-06).
+    fileprivate var refusalForDevice: Refusal? {
+        guard self.demand.isRegisteredContact else { return nil }
+        return self.form.requestURI.map(Worker.isSIPS) == false ? .sipsRequired : .sipsNotAllowed
     }
 }
 

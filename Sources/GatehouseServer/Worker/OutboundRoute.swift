@@ -67,7 +67,9 @@ extension Worker {
             }
             // A device that was reached over a connection is reached over one that verifies, or not at all (PBX-11).
             let isRegistered = device.flow != nil || device.binding != nil
-            guard !isRegistered || Self.isReachable(device.contact) else { throw Self.unreachable(device.contact) }
+            guard !isRegistered || Self.isReachable(device.contact) else {
+                throw Self.unreachable(device.contact, device.session)
+            }
             guard let domain = self.snapshot.domain(device.domain) else { throw Refusal(480, .flowGone) }
             return .located(
                 try self.route(
@@ -82,6 +84,7 @@ extension Worker {
         case .flow(let token, let isPath):
             if let reference = token.flow {
                 guard let state = self.flow(reference) else {
+                    if !isPath, token.session.arrival == .sips, !token.session.isRelaxed { throw .sipsNotAllowed }
                     throw Refusal(isPath ? 430 : 480, .flowGone, warning: "the device's connection is gone")
                 }
                 return .flow(
@@ -130,6 +133,13 @@ extension Worker {
     private func way(
         to binding: Binding, of key: DomainKey, _ message: Message, _ route: CoreRoute, _ tag: SessionTag?
     ) throws(Refusal) -> OutsideWay {
+        let isSIPS = Self.isSIPS(binding.contact)
+        // A `sips:` request ends at a `sips:` contact, or nowhere: there is no exception for the last hop (SIPS-04).
+        if route.requestURI.scheme == .sips, !isSIPS { throw .sipsNotAllowed }
+        // The core asked for a `sip:` address of record, and the contact takes SIPS (SIPS-06).
+        let isDowngraded =
+            isSIPS && route.requestURI.scheme == .sip && !self.hasToken(route.requestURI, in: message.bytes)
+        if isDowngraded, self.snapshot.domain(key)?.configuration.security.sipToSIPS == .refuse { throw .sipsRequired }
         if let state = self.flow(binding.flow) {
             let form = OutsideForm(
                 ownRoutes: route.ownRoutes,
@@ -137,11 +147,13 @@ extension Worker {
             return .flow(DeviceHop(state: state, contact: binding.contact, form: form))
         }
         guard Self.isReachable(binding.contact), let domain = self.snapshot.domain(key) else {
-            throw Self.unreachable(binding.contact)
+            throw isDowngraded ? .sipsRequired : Self.unreachable(binding.contact)
         }
         let session = try self.session(of: message, route, tag, domain)
-        return .located(
-            try self.route(to: binding.contact, routes: [], of: message, domain, session, isRegistered: true))
+        var outbound = try self.route(
+            to: binding.contact, routes: [], of: message, domain, session, isRegistered: true)
+        outbound.form.requestURI = self.contact(binding.contact, for: route.requestURI, in: message)
+        return .located(outbound)
     }
 
     /// Whether a device whose connection is gone may be connected to: by a `sips:` contact with a name. An address that a
@@ -154,10 +166,14 @@ extension Worker {
     /// A registered contact as the Request-URI: `sips:` becomes `sip:` where the core asked for a `sip:` address of record
     /// (RFC 5630 §5.3, SIPS-05).
     private func contact(_ contact: [UInt8], for uri: URI, in message: Message) -> [UInt8] {
-        guard uri.scheme == .sip, uri.user.map({ !TokenText.isToken(message.bytes, $0.range) }) ?? true,
-            Self.isSIPS(contact)
-        else { return asRequestURI(contact) }
+        guard uri.scheme == .sip, !self.hasToken(uri, in: message.bytes), Self.isSIPS(contact) else {
+            return asRequestURI(contact)
+        }
         return asRequestURI(Array("sip".utf8) + contact.dropFirst(4))
+    }
+
+    private func hasToken(_ uri: URI, in bytes: [UInt8]) -> Bool {
+        uri.user.map { TokenText.isToken(bytes, $0.range) } ?? false
     }
 
     private func boundFlow(_ key: BindingKey?) -> FlowState? {
@@ -287,7 +303,7 @@ extension Worker {
         of message: Message, _ route: CoreRoute, _ tag: SessionTag?, _ domain: DomainRuntime, contact: [UInt8]? = nil
     ) throws(Refusal) -> Session {
         if let known = route.session, !route.isPath { return known }
-        if let tag { return tag.session }
+        if let tag { return tag.legSession }
         guard domain.configuration.security.untagged == .allow else {
             throw Refusal(403, .untagged, warning: "a leg without a session tag is refused for this domain")
         }

@@ -31,6 +31,8 @@ struct Passage {
     var coreTarget: Endpoint
     /// Of a REGISTER towards a `pbx` core.
     var registration: Registration?
+    /// Of a REFER whose target the edge has to judge or to write anew.
+    var referral: Referral?
 
     /// Whether URIs that the device sees of us are `sips:`; not on a leg that an override let go without TLS.
     var isSIPS: Bool { self.session.arrival == .sips && self.isOutsideSecure }

@@ -24,7 +24,7 @@ extension Worker {
         switch message.method {
         case .ack:
             if let transaction = self.serverTransactions[key], transaction.receivedACK() { return }
-            if self.ownTags.isOwn(message) { return }
+            if self.ownTags.isOwn(message) || self.refusedInvites.take(key) { return }
             self.forwardStatelessly(message, fromOutside: state, domain, origin: origin)
         case .cancel:
             if !self.receiveCancel(message, origin: origin) {
@@ -54,6 +54,7 @@ extension Worker {
                 knowledge: OutsideKnowledge(
                     worker: self, domain: domain, local: state.local, transport: state.transport))
             if route.destination == .edge { return self.answerOptions(message, origin: origin, domain: domain) }
+            try SchemeRules.check(message, requestURI: route.requestURI)
             if message.method == .register, !domain.isPBX, domain.configuration.core.path == .supported,
                 !message.lists("path", in: .supported)
             {
@@ -101,6 +102,9 @@ extension Worker {
             domain.configuration.tls?.transportParameter ?? .mirror == .mirror
         {
             passage.mirrorsTransport = message.writesTransportTLS
+        }
+        if message.method == .refer {
+            passage.referral = try self.referral(of: message, passage, from: state.remote.address)
         }
         if message.method == .register, domain.isPBX {
             passage.registration = try self.registration(of: message, domain)

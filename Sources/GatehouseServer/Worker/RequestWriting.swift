@@ -63,6 +63,7 @@ extension Worker {
         editor.writeVersion(of: message)
         editor.lowerMaxForwards(of: message)
         editor.limitBreadth(of: message)
+        if let referral = passage.referral { editor.write(referral, in: message, isPlain: isPBX) }
         editor.append(SessionTag.name, self.tagValue(passage, facts: state.facts))
         guard bind >= 0, bind < self.coreBinds.entries.count else { throw .unwritable }
         editor.insertAtTop(
@@ -105,6 +106,7 @@ extension Worker {
             if let strict = form.strictRouter { editor.yield(to: strict, in: message) }
         }
         for route in form.routes.reversed() { editor.insertAtTop("Route", [0x3C] + route + [0x3E]) }
+        if let referral = passage.referral { editor.write(referral, in: message, isPlain: false) }
         if isPBX {
             try self.replaceCoreContacts(in: message, passage, &editor)
         } else {
@@ -127,7 +129,8 @@ extension Worker {
     /// The session tag of a request towards the core.
     func tagValue(_ passage: Passage, facts: [UInt8]) -> [UInt8] {
         let text = SessionTag.signedText(session: passage.session, domain: passage.domain.name)
-        return SessionTag.value(session: passage.session, facts: facts, code: self.cipher.mac(text))
+        return SessionTag.value(
+            session: passage.session, facts: facts, refer: passage.referral?.tagWord, code: self.cipher.mac(text))
     }
 
     // MARK: Contacts

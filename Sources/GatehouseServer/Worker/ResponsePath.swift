@@ -1,5 +1,6 @@
 internal import GatehouseNet
 internal import GatehousePolicy
+internal import Logging
 internal import SIPMessage
 internal import SIPTransaction
 
@@ -84,6 +85,7 @@ extension Worker {
         _ response: Message, of branch: ClientTransaction, to transaction: ServerTransaction, challenges: [Message] = []
     ) {
         let started = self.now
+        self.noteDowngrade(response, transaction)
         guard let bytes = self.upstreamResponse(response, of: branch, transaction, challenges: challenges) else {
             if response.status >= 200 { self.makeFinal(500, for: transaction) }
             return
@@ -94,6 +96,21 @@ extension Worker {
         transaction.respond(bytes, status: response.status)
         self.metrics.messageForwarded(
             transaction.passage.direction == .toCore ? .out : .in, nanoseconds: self.now &- started)
+    }
+
+    /// A `sip:` Contact in the 2xx to a SIPS INVITE passes; the dialog stays SIPS by its tokens (SIPS-22). Of a `pbx` core, which
+    /// knows no other, it is nothing to tell.
+    private func noteDowngrade(_ response: Message, _ transaction: ServerTransaction) {
+        let passage = transaction.passage
+        guard transaction.isInvite, response.status / 100 == 2, passage.session.arrival == .sips,
+            passage.direction == .toOutside || !passage.domain.isPBX, SchemeRules.hasSIPContact(response)
+        else { return }
+        self.log.info(
+            "a SIPS INVITE was answered with a sip Contact: later requests of the dialog leave over TLS all the same",
+            [
+                "domain": "\(passage.domain.configuration.name)", "session": "\(passage.session.id)",
+                "call-id": "\(response.callID?.text(in: response.bytes) ?? "-")",
+            ])
     }
 
     /// A final response of our own for a request that was forwarded.

@@ -50,6 +50,8 @@ final class Worker {
     private var lastBranch: UInt64 = 0
     /// Marks final responses of our own, so that the ACK to one that left no transaction is known.
     let ownTags = OwnTags()
+    /// INVITEs within a dialog that were refused without a transaction.
+    var refusedInvites = RefusedInvites()
 
     init(
         index: UInt16, eventLoop: any EventLoop, shared: ServerShared, log: RateLimitedLog, snapshot: Snapshot
