@@ -94,6 +94,26 @@ class Restart(EdgeTest):
         answer = self.core.expect(lambda answer: answer.status > 100, call_id=sent.call_id)
         self.assertEqual(answer.status, 480)
 
+    @each("pbx-udp", "proxy-udp")
+    def test_PBX_06__a_call_outlives_a_new_secret_beside_the_old_one(self):
+        phone = self.phone()
+        call = establish(phone, self.core, f"sips:bob@{self.domain}")
+        self.edge.stop()
+        path = os.path.join(self.edge.folder, "state", "secret")
+        with open(path) as file:
+            old = file.read().strip().splitlines()[0]
+        with open(path, "w") as file:
+            file.write(f"{os.urandom(32).hex()}\n{old}\n")
+        self.edge.start()
+        phone.close()
+        call.caller.peer = self.phone()
+        # The tag of the call's first leg, signed with the old key, is believed on a new one.
+        sent = self.core.request("MESSAGE", "sip:x@192.0.2.50;transport=tcp", self.edge.core_address,
+                                 headers=[("X-Gatehouse-Session", call.seen.get("X-Gatehouse-Session"))])
+        self.assert_warning(self.core.expect(403, call_id=sent.call_id), 399, "insecure leg refused")
+        _, seen, _ = call.hang_up()
+        self.assertEqual(seen.uri, self.core.contact)
+
     def stored(self, contact):
         """Waits until a binding is on disk; half a second later it has to be."""
         deadline = Deadline()
@@ -115,6 +135,10 @@ class Restart(EdgeTest):
         self.stored(phone.contact)
         self.restart(killed=True)
         phone.close()
+        known = [one for one in self.edge.api("/api/bindings")[1]["items"] if one["contact"] == phone.contact]
+        self.assertEqual([one["arrived"] for one in known], ["sips"])
+        self.assertIn("transport=tls", known[0]["facts"])
+        self.assertIsNone(known[0].get("flow"))
         listener = self.site.keep(TLSServer((address, 5061), pki.authority().issue(host)))
         sent = self.core.request("MESSAGE", seen.contact.spec)
         again = self.site.keep(listener.accept_phone("alice", self.domain))
