@@ -6,8 +6,10 @@
 #include <malloc.h>
 
 #include <netinet/in.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -123,6 +125,11 @@ int csocket_poller_take(unsigned long poller, csocket_ready *ready, int capacity
         ready[index].events = events[index].res < 0 ? 0 : (uint32_t)events[index].res;
     }
     return (int)count;
+}
+
+void csocket_describe_thread(const char *name, int niceness) {
+    pthread_setname_np(pthread_self(), name);
+    setpriority(PRIO_PROCESS, 0, niceness);
 }
 
 void csocket_trim_heap(void) { malloc_trim(0); }

@@ -195,7 +195,7 @@ enum Schema {
             "cache", .count(1...10_000_000), into: \.cache, default: "`100000`",
             "Answers kept, some 90 bytes each; past it those that nobody asks for go"),
         .value(
-            "questions", .count(1...200_000), into: \.questions, default: "`20000`",
+            "questions", .count(1...200_000), into: \.questions, default: "`50000`",
             "Questions that wait for an answer at a time; past it a question fails at once"),
     ])
 }

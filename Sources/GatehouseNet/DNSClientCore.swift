@@ -1,3 +1,4 @@
+internal import CSocket
 internal import GatehousePolicy
 internal import Glibc
 internal import NIOCore
@@ -24,6 +25,7 @@ final class DNSClientCore: Sendable {
     /// Questions that the thread begins in a second, and at once: what comes faster waits, lest it flood the servers' sockets.
     private static let beginningsPerSecond = 10_000
     private static let beginningsAtOnce = 100
+    private static let niceness: Int32 = 5
 
     private let limits: DNSClient.Limits
     private let cache: DNSCache
@@ -77,6 +79,8 @@ final class DNSClientCore: Sendable {
             { context in
                 guard let context else { return nil }
                 let thread = Unmanaged<DNSThread>.fromOpaque(context).takeRetainedValue()
+                // Where the cores are busy, calls come before names.
+                csocket_describe_thread("dns", DNSClientCore.niceness)
                 thread.core.run(thread.exchange)
                 return nil
             }, thread.toOpaque())

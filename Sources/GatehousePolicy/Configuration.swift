@@ -194,7 +194,7 @@ public struct DNSSettings: Sendable, Equatable {
     public var questions: Int
 
     public init(
-        servers: [Endpoint] = [], timeout: Duration = .seconds(2), cache: Int = 100_000, questions: Int = 20_000
+        servers: [Endpoint] = [], timeout: Duration = .seconds(2), cache: Int = 100_000, questions: Int = 50_000
     ) {
         self.servers = servers
         self.timeout = timeout

@@ -68,5 +68,9 @@ int csocket_poller_cancel(unsigned long poller, csocket_watch *watch);
 /// Reads up to `capacity` reports (at most 64) and never waits.
 int csocket_poller_take(unsigned long poller, csocket_ready *ready, int capacity);
 
+/// Names the calling thread (pthread_setname_np, which Glibc's module map lacks) and makes it this much nicer than others;
+/// Linux counts niceness by thread.
+void csocket_describe_thread(const char *name, int niceness);
+
 /// Gives memory that was freed back to the system (malloc_trim, which Glibc's module map lacks).
 void csocket_trim_heap(void);

@@ -127,6 +127,7 @@ class NSD(Program):
         lines = ["server:", f"  ip-address: {self.ip}@{self.port}", '  username: ""', '  chroot: ""', '  pidfile: ""',
                  f'  zonesdir: "{folder}"', f'  zonelistfile: "{folder}/zone.list"', f'  xfrdfile: "{folder}/xfrd.state"',
                  f'  xfrdir: "{folder}"', '  database: ""', "  server-count: 1", "  verbosity: 1",
+                 "  rrl-ratelimit: 0", "  rrl-whitelist-ratelimit: 0",
                  "remote-control:", "  control-enable: no"]
         for zone, owners in zones.items():
             lines += ["zone:", f"  name: {zone}", f"  zonefile: {zone}.zone"]
