@@ -30,6 +30,7 @@ public struct CertificateProblem: Error, Hashable, Sendable, CustomStringConvert
         case sameKeyType = "same_key_type"
         case ciphers
         case clientAuthorities = "client_authorities"
+        case revocationList = "revocation_list"
         case nameShared = "name_shared"
         case defaultShared = "default_shared"
         case unusable

@@ -233,7 +233,9 @@ struct DomainCheck: Sendable {
                 "set tls.client_ca to a PEM file of the authorities")
             return nil
         }
-        let anchors = self.content(self.files.anchors[path], path, at: location, "certificate")
+        let anchors = self.consulting(
+            tls.clientCRL, tls.clientCRLExpired, "tls.client_crl", of: .file(path),
+            self.content(self.files.anchors[path], path, at: location, "certificate"))
         if let expiry = anchors?.earliestExpiry, expiry.notAfter <= self.now {
             self.report(
                 .clientAuthorities, .warning, at: location,
@@ -310,15 +312,45 @@ struct DomainCheck: Sendable {
             anchors = self.content(
                 self.files.anchors[path], path, at: self.domain.location(of: "outbound.ca"), "certificate")
         }
+        let consulted = self.consulting(
+            outbound.crl, outbound.crlExpired, "outbound.crl", of: outbound.authorities, anchors)
         var credentials: [Credential] = []
         switch outbound.clientCertificate {
         case .none: break
         case .domain: credentials = domainCredentials
         case .pair(let pair): if let credential = self.credential(pair) { credentials = [credential] }
         }
-        guard let anchors else { return nil }
+        guard let consulted else { return nil }
         return OutboundCredentials(
-            domain: self.domain.name, anchors: anchors, credentials: credentials, verifies: outbound.verify)
+            domain: self.domain.name, anchors: consulted, credentials: credentials, settings: outbound)
+    }
+
+    // MARK: Revocation lists
+
+    /// The authorities with the lists that a setting names; nil where there is none to be had of either.
+    private mutating func consulting(
+        _ path: String?, _ expired: ExpiredCRL, _ setting: String, of authorities: OutboundSettings.Authorities,
+        _ anchors: TrustAnchors?
+    ) -> TrustAnchors? {
+        guard let path else { return anchors }
+        let location = self.domain.location(of: setting)
+        guard let lists = self.content(self.files.lists[path], path, at: location, "revocation list") else {
+            return nil
+        }
+        if let expiry = lists.earliestExpiry, expiry.nextUpdate <= self.now {
+            let effect = expired == .refuse ? "what it issued is refused" : "what was revoked since is accepted"
+            self.report(
+                .revocationList, .warning, at: location,
+                "in \(path), the list of \(expiry.issuer) was to be updated by \(CivilDate.text(expiry.nextUpdate)): "
+                    + effect, "fetch a new one and reload")
+        }
+        switch self.files.listedAnchors[.init(authorities: authorities, lists: path)] {
+        case .success(let consulted): return consulted
+        case .failure(let error):
+            return self.content(
+                ParsedFile<TrustAnchors>(stamp: nil, result: .failure(error)), path, at: location, "revocation list")
+        case nil: return nil  // the authorities can't be read, which was reported
+        }
     }
 }
 

@@ -23,7 +23,9 @@ extension TLSEngine {
                 text: "the peer speaks no TLS on this port: have it use TLS (sips:, transport=tls), or a plain port")
         }
         if let wanted = self.wantedIdentity, let names = setup.presentedNames {
-            var failure = TLSFailure.certificateName(wanted: Self.text(wanted), presented: names.sipDomains())
+            var failure = TLSFailure.certificateName(
+                wanted: Self.text(wanted), presented: names.sipDomains(),
+                commonName: names.prove(wanted, acceptingCommonName: true))
             failure.domain = self.domainName
             return failure
         }
@@ -44,6 +46,7 @@ extension TLSEngine {
         switch reason {
         case SSL_R_CERTIFICATE_VERIFY_FAILED:
             let fault = setup.verificationFault ?? (Int32(truncatingIfNeeded: SSL_get_verify_result(self.ssl)), nil)
+            if let listed = self.explainRevocation(fault.code, fault.subject ?? "unknown", domain) { return listed }
             let words = X509_verify_cert_error_string(Int(fault.code)).map { String(cString: $0) } ?? "unknown"
             let whose = fault.subject.map { " (\($0))" } ?? ""
             let cure =
@@ -78,6 +81,40 @@ extension TLSEngine {
             return (
                 .protocolError, words.isEmpty ? "the TLS handshake broke off" : "the TLS handshake failed: \(words)"
             )
+        }
+    }
+
+    /// What a revocation list has to do with it; nil where it has nothing.
+    private func explainRevocation(_ code: Int32, _ subject: String, _ domain: String) -> (TLSFailure.Cause, String)? {
+        let setting = self.isServer ? "tls.client_crl" : "outbound.crl"
+        switch code {
+        case X509_V_ERR_CERT_REVOKED:
+            return (
+                .certificateInvalid,
+                "the peer's certificate (\(subject)) is revoked, as \(setting) of \(domain) says: have the peer get a new one"
+            )
+        case X509_V_ERR_UNABLE_TO_GET_CRL, X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER, X509_V_ERR_DIFFERENT_CRL_SCOPE:
+            return (
+                .revocationList,
+                "\(setting) of \(domain) has no list of whoever issued the peer's certificate (\(subject)): add it"
+            )
+        case X509_V_ERR_CRL_HAS_EXPIRED:
+            return (
+                .revocationList,
+                "the list in \(setting) of \(domain) that covers the peer's certificate (\(subject)) is past its next update: "
+                    + "fetch a new one, or set \(setting)_expired: accept"
+            )
+        case X509_V_ERR_CRL_NOT_YET_VALID, X509_V_ERR_CRL_SIGNATURE_FAILURE, X509_V_ERR_KEYUSAGE_NO_CRL_SIGN,
+            X509_V_ERR_ERROR_IN_CRL_LAST_UPDATE_FIELD, X509_V_ERR_ERROR_IN_CRL_NEXT_UPDATE_FIELD,
+            X509_V_ERR_UNHANDLED_CRITICAL_CRL_EXTENSION, X509_V_ERR_CRL_PATH_VALIDATION_ERROR:
+            let words = X509_verify_cert_error_string(Int(code)).map { String(cString: $0) } ?? "unknown"
+            return (
+                .revocationList,
+                "the list in \(setting) of \(domain) that covers the peer's certificate (\(subject)) can't be used: \(words): "
+                    + "fetch a new one"
+            )
+        default:
+            return nil
         }
     }
 

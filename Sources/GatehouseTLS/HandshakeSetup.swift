@@ -23,6 +23,8 @@ final class HandshakeSetup {
     var presentedNames: PresentedNames?
     /// What the peer showed, whether it verified or not.
     var peerCertificate: X509Certificate?
+    /// Of the connecting end: whether the peer wants to know who we are.
+    var isAskedForCertificate = false
 
     init(role: Role, context: TLSContext, serverName: String? = nil) {
         self.role = role
@@ -41,6 +43,27 @@ extension TLSEngine {
     var wantedIdentity: PeerIdentity? {
         guard case .client(_, let identity) = self.setup?.role else { return nil }
         return identity
+    }
+
+    /// Whether the common name counts where the peer's certificate has no subjectAltName.
+    var acceptsCommonName: Bool {
+        guard case .client(let credentials, _) = self.setup?.role else { return false }
+        return credentials.acceptsCommonName
+    }
+
+    /// Whether a revocation list still counts that is past its next update.
+    var acceptsExpiredLists: Bool {
+        switch self.setup?.role {
+        case .server: self.setup?.domain?.acceptsExpiredLists ?? false
+        case .client(let credentials, _): credentials.acceptsExpiredLists
+        case nil: false
+        }
+    }
+
+    /// Whether the peer asked for our certificate, and we have one to show.
+    var hasShownCertificate: Bool {
+        guard case .client(let credentials, _) = self.setup?.role else { return true }
+        return self.setup?.isAskedForCertificate == true && !credentials.credentials.isEmpty
     }
 
     var domainName: String? {

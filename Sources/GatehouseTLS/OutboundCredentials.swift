@@ -1,4 +1,5 @@
 internal import COpenSSL
+internal import GatehousePolicy
 
 /// Whom a domain trusts, and what it shows of itself, on connections that it opens.
 public final class OutboundCredentials: Sendable {
@@ -8,21 +9,34 @@ public final class OutboundCredentials: Sendable {
     let credentials: [Credential]
     /// Whether a peer that does not verify is refused.
     public let verifies: Bool
+    /// Whether the subject's common name counts where a certificate has no subjectAltName.
+    let acceptsCommonName: Bool
+    /// Whether a revocation list still counts that is past its next update.
+    let acceptsExpiredLists: Bool
 
-    init(domain: String, anchors: TrustAnchors, credentials: [Credential], verifies: Bool) {
+    init(domain: String, anchors: TrustAnchors, credentials: [Credential], settings: OutboundSettings) {
         self.domain = domain
         self.anchors = anchors
         self.credentials = credentials
-        self.verifies = verifies
+        self.verifies = settings.verify
+        self.acceptsCommonName = settings.acceptsCommonName
+        self.acceptsExpiredLists = settings.crlExpired == .accept
     }
 
     func apply(to ssl: OpaquePointer, verifying: Bool) throws(OpenSSLError) {
         for credential in self.credentials {
             guard credential.apply(to: ssl) else { throw .last("use the client certificate of \(self.domain)") }
         }
+        SSL_set_cert_cb(ssl, noteCertificateRequest, nil)
         SSL_set_verify(ssl, verifying ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, verifyPeerCertificate)
         guard shim_SSL_set1_verify_cert_store(ssl, self.anchors.handle) == 1 else {
             throw .last("set the authorities of \(self.domain)")
         }
     }
+}
+
+/// SSL_set_cert_cb, called where the peer asks for a certificate.
+private func noteCertificateRequest(_ ssl: OpaquePointer?, _: UnsafeMutableRawPointer?) -> Int32 {
+    if let ssl { TLSEngine.of(ssl)?.setup?.isAskedForCertificate = true }
+    return 1
 }

@@ -25,6 +25,8 @@ final class ServedDomain: Sendable {
     let clientCertificate: TLSSettings.ClientCertificate
     /// There where client certificates are asked for.
     let clientAuthorities: TrustAnchors?
+    /// Whether a revocation list still counts that is past its next update.
+    let acceptsExpiredLists: Bool
     let unknownSNI: TLSSettings.UnknownSNI
     /// SHA-256 over all that a resumed session must have been made under: it stands in for the rules of this domain,
     /// which a resumption does not check again.
@@ -37,9 +39,11 @@ final class ServedDomain: Sendable {
         self.ciphers = settings.ciphers
         self.clientCertificate = settings.clientCertificate
         self.clientAuthorities = settings.clientCertificate == .none ? nil : clientAuthorities
+        self.acceptsExpiredLists = settings.clientCRLExpired == .accept
         self.unknownSNI = settings.unknownSNI
         let rules = [
             name, settings.minimumVersion.rawValue, settings.ciphers ?? "", settings.clientCertificate.rawValue,
+            settings.clientCRLExpired.rawValue,
         ]
         self.sessionRules = sha256(
             Array(rules.joined(separator: "\0").utf8) + (self.clientAuthorities?.digest ?? []))

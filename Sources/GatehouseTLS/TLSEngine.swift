@@ -181,7 +181,8 @@ public final class TLSEngine {
             version: SSL_version(self.ssl) == TLS1_3_VERSION ? "TLSv1.3" : "TLSv1.2",
             cipher: context.name(of: SSL_get_current_cipher(self.ssl)), serverName: self.setup?.serverName,
             domain: self.domainName ?? "", isResumed: SSL_session_reused(self.ssl) == 1,
-            verified: self.verifiedPeer(), applicationProtocol: protocolName)
+            verified: self.verifiedPeer(), hasShownCertificate: self.hasShownCertificate,
+            applicationProtocol: protocolName)
     }
 
     private func verifiedPeer() -> VerifiedPeer? {

@@ -13,12 +13,15 @@ public final class TLSFacts: Sendable {
     public let isResumed: Bool
     /// nil: the peer showed no certificate, or none was verified.
     public let verified: VerifiedPeer?
+    /// Whether the peer got to see a certificate of ours: always at the accepting end, and at the connecting one where the
+    /// peer asked and we have one.
+    public let hasShownCertificate: Bool
     /// The ALPN protocol agreed on; nil where the client offered none.
     public let applicationProtocol: String?
 
     init(
         version: String, cipher: String, serverName: String?, domain: String, isResumed: Bool, verified: VerifiedPeer?,
-        applicationProtocol: String?
+        hasShownCertificate: Bool, applicationProtocol: String?
     ) {
         self.version = version
         self.cipher = cipher
@@ -26,6 +29,7 @@ public final class TLSFacts: Sendable {
         self.domain = domain
         self.isResumed = isResumed
         self.verified = verified
+        self.hasShownCertificate = hasShownCertificate
         self.applicationProtocol = applicationProtocol
     }
 }

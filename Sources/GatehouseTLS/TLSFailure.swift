@@ -15,6 +15,8 @@ public struct TLSFailure: Error, Hashable, Sendable, CustomStringConvertible {
         case noApplicationProtocol = "no_application_protocol"
         case certificateMissing = "certificate_missing"
         case certificateInvalid = "certificate_invalid"
+        /// A revocation list of ours is missing or out of date.
+        case revocationList = "revocation_list"
         /// A good certificate, but for another name than the one wanted.
         case certificateName = "certificate_name"
         /// The peer refused us with an alert.
@@ -52,7 +54,7 @@ public struct TLSFailure: Error, Hashable, Sendable, CustomStringConvertible {
     /// Whether a setting of ours may be the reason, so that the log should tell the operator.
     public var isForOperator: Bool {
         switch self.cause {
-        case .unknownName, .missingName, .certificateName, .refusedByPeer, .internal: true
+        case .unknownName, .missingName, .revocationList, .certificateName, .refusedByPeer, .internal: true
         case .protocolVersion, .noSharedCipher, .noApplicationProtocol, .certificateMissing, .certificateInvalid,
             .notTLS,
             .protocolError, .closed, .timeout, .overloaded, .outputLimit:
@@ -89,7 +91,15 @@ extension TLSFailure {
                 + "tls.default: true on one of them")
     }
 
-    static func certificateName(wanted: String, presented: [String]) -> TLSFailure {
+    /// - Parameter commonName: whether the certificate names the peer wanted as common name, without any subjectAltName.
+    static func certificateName(wanted: String, presented: [String], commonName: Bool) -> TLSFailure {
+        guard !commonName else {
+            return TLSFailure(
+                cause: .certificateName, serverName: wanted,
+                text:
+                    "the peer's certificate names \(wanted) as common name alone (RFC 5922 §7.1): have the peer present one "
+                    + "with a subject alternative name, or set outbound.accept_common_name")
+        }
         let shown = presented.isEmpty ? "no domain" : presented.prefix(5).joined(separator: ", ")
         return TLSFailure(
             cause: .certificateName, serverName: wanted,

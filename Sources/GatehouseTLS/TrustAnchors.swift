@@ -1,6 +1,7 @@
 internal import COpenSSL
 
-/// The authorities that a peer's certificate must lead to: the owner of an X509_STORE and of their names.
+/// The authorities that a peer's certificate must lead to, and their revocation lists if those count: the owner of an
+/// X509_STORE and of their names.
 ///
 /// `@unchecked Sendable`: nothing writes to either after `init`, except that OpenSSL caches in the store, under its lock,
 /// what it looks up in the system's directory.
@@ -8,13 +9,20 @@ final class TrustAnchors: @unchecked Sendable {
     let handle: OpaquePointer
     /// STACK_OF(X509_NAME), sent to a client so that it can choose its certificate; nil for the system's.
     let names: OpaquePointer?
-    /// SHA-256 over the authorities' certificates; empty for the system's.
+    /// SHA-256 over the authorities' certificates and lists; empty for the system's without lists.
     let digest: [UInt8]
     /// The one that expires first; nil for the system's.
     let earliestExpiry: (subject: String, notAfter: Int64)?
 
-    private init(owning handle: OpaquePointer, names: OpaquePointer?, digest: [UInt8], earliest: (String, Int64)?) {
+    /// Empty for the system's.
+    private let certificates: [X509Certificate]
+
+    private init(
+        owning handle: OpaquePointer, _ certificates: [X509Certificate], names: OpaquePointer?, digest: [UInt8],
+        earliest: (String, Int64)?
+    ) {
         self.handle = handle
+        self.certificates = certificates
         self.names = names
         self.digest = digest
         self.earliestExpiry = earliest
@@ -31,12 +39,15 @@ final class TrustAnchors: @unchecked Sendable {
         }
     }
 
-    private static func make(_ certificates: [X509Certificate]) throws(CertificateFileError) -> TrustAnchors {
+    private static func make(
+        _ certificates: [X509Certificate], consulting lists: RevocationLists? = nil
+    ) throws(CertificateFileError) -> TrustAnchors {
         guard !certificates.isEmpty else { throw .empty }
         guard let store = X509_STORE_new() else { throw .unreadable(reason: "no memory") }
         let names = shim_sk_X509_NAME_new_null()
         let anchors = TrustAnchors(
-            owning: store, names: names, digest: sha256(certificates.flatMap(\.digest)),
+            owning: store, certificates, names: names,
+            digest: sha256(certificates.flatMap(\.digest) + (lists?.digest ?? [])),
             earliest: certificates.map { ($0.subject, $0.notAfter) }.min { $0.1 < $1.1 })
         // An intermediate authority in the file is trusted as it stands, without its root.
         X509_STORE_set_flags(store, UInt(X509_V_FLAG_PARTIAL_CHAIN))
@@ -49,6 +60,7 @@ final class TrustAnchors: @unchecked Sendable {
                 throw .unreadable(reason: "no memory")
             }
         }
+        if let lists { try anchors.add(lists) }
         return anchors
     }
 
@@ -56,18 +68,44 @@ final class TrustAnchors: @unchecked Sendable {
     ///
     /// `X509_STORE_set_default_paths` would also add OpenSSL 3's store of URIs, which reads the whole directory for each
     /// certificate of an unknown authority; a look-up by hash asks for one file.
-    static func system() -> Result<TrustAnchors, CertificateFileError> {
+    static func system(
+        consulting lists: RevocationLists? = nil
+    ) -> Result<TrustAnchors, CertificateFileError> {
         ERR_clear_error()
         defer { ERR_clear_error() }
         guard let store = X509_STORE_new() else { return .failure(.unreadable(reason: "no memory")) }
-        let anchors = TrustAnchors(owning: store, names: nil, digest: [], earliest: nil)
+        let anchors = TrustAnchors(owning: store, [], names: nil, digest: lists?.digest ?? [], earliest: nil)
         guard let directory = X509_STORE_add_lookup(store, X509_LOOKUP_hash_dir()),
             X509_LOOKUP_ctrl(directory, X509_L_ADD_DIR, nil, Int(X509_FILETYPE_DEFAULT), nil) == 1,
             let file = X509_STORE_add_lookup(store, X509_LOOKUP_file())
         else { return .failure(.unreadable(reason: reasonText(ERR_peek_error()))) }
         // Some systems have one file beside the directory, some have not.
         _ = X509_LOOKUP_ctrl(file, X509_L_FILE_LOAD, nil, Int(X509_FILETYPE_DEFAULT), nil)
-        return .success(anchors)
+        do throws(CertificateFileError) {
+            if let lists { try anchors.add(lists) }
+            return .success(anchors)
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    /// The same authorities, but a certificate that one of the lists has, or that none speaks of, is refused (RFC 5280 §6.3).
+    ///
+    /// They have a store of their own, whose flags hold for all that verify with it.
+    func consulting(_ lists: RevocationLists) -> Result<TrustAnchors, CertificateFileError> {
+        guard self.names != nil else { return Self.system(consulting: lists) }
+        do throws(CertificateFileError) {
+            return .success(try Self.make(self.certificates, consulting: lists))
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private func add(_ lists: RevocationLists) throws(CertificateFileError) {
+        for (index, list) in lists.handles.enumerated() where X509_STORE_add_crl(self.handle, list) != 1 {
+            throw .malformed(block: index + 1, reason: reasonText(takeErrorCode()))
+        }
+        X509_STORE_set_flags(self.handle, UInt(X509_V_FLAG_CRL_CHECK) | UInt(X509_V_FLAG_CRL_CHECK_ALL))
     }
 }
 

@@ -155,7 +155,7 @@ final class X509Certificate: @unchecked Sendable {
         }
     }
 
-    private static func seconds(_ time: UnsafePointer<ASN1_TIME>?) -> Int64? {
+    static func seconds(_ time: UnsafePointer<ASN1_TIME>?) -> Int64? {
         var parts = tm()
         guard let time, ASN1_TIME_to_tm(time, &parts) == 1 else { return nil }
         let day = CivilDate.daysSince1970(
@@ -163,7 +163,7 @@ final class X509Certificate: @unchecked Sendable {
         return day * 86_400 + Int64(parts.tm_hour) * 3600 + Int64(parts.tm_min) * 60 + Int64(parts.tm_sec)
     }
 
-    private static func oneLine(_ name: OpaquePointer?) -> String {
+    static func oneLine(_ name: OpaquePointer?) -> String {
         var buffer = [CChar](repeating: 0, count: 512)
         guard let name, X509_NAME_oneline(name, &buffer, Int32(buffer.count)) != nil else { return "" }
         return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)

@@ -118,6 +118,25 @@ struct TLSClientTests {
         #expect(Self.failure(other)?.cause == .certificateName)
     }
 
+    @Test("CERT-05: a common name counts where the domain says so, and the certificate has no subjectAltName")
+    func commonName() throws {
+        let named = try self.pki.issue(TestPKI.Request(commonName: "far.example"))
+        let refused = try self.connect(to: named, self.credentials()).step
+        #expect(Self.failure(refused)?.cause == .certificateName)
+        #expect(Self.failure(refused)?.text.contains("set outbound.accept_common_name") == true)
+        var domain = DomainConfiguration("a.example", try self.pki.pair("own", TestPKI.Request("a.example")))
+        domain.outbound.authorities = .file(try self.pki.write("ca.pem", certificates: [self.pki.root]))
+        domain.outbound.acceptsCommonName = true
+        let accepting = try #require(
+            try CertificateStore.load([domain], reusing: nil).outboundCredentials(of: "a.example"))
+        guard case .complete = try self.connect(to: named, accepting).step else {
+            Issue.record("outbound.accept_common_name is not kept")
+            return
+        }
+        let beside = try self.pki.issue(TestPKI.Request("other.example", commonName: "far.example"))
+        #expect(Self.failure(try self.connect(to: beside, accepting).step)?.cause == .certificateName)
+    }
+
     @Test("CERT-06: a certificate that is out of date or leads nowhere is refused", arguments: Self.versions)
     func badCertificates(version: Int32) throws {
         let credentials = try self.credentials()
@@ -189,6 +208,23 @@ struct TLSClientTests {
                 return
             }
             #expect(server.peerNames == [name])
+            #expect(engine.facts?.hasShownCertificate == true)
+        }
+        for (asksClient, showsNothing) in [(false, false), (true, true)] {
+            var domain = DomainConfiguration("a.example", try self.pki.pair("own", TestPKI.Request("a.example")))
+            domain.outbound.authorities = .file(try self.pki.write("ca.pem", certificates: [self.pki.root]))
+            if showsNothing { domain.outbound.clientCertificate = .none }
+            let store = try CertificateStore.load([domain], reusing: nil)
+            let server = ScriptedServer(peer, asksClient: asksClient)
+            let engine = try TLSEngine.client(
+                context: self.context, credentials: #require(store.outboundCredentials(of: "a.example")),
+                serverName: "far.example", identity: .domain("far.example"))
+            guard case .complete = server.accept(engine) else {
+                Issue.record("no handshake")
+                return
+            }
+            #expect(server.peerNames == nil)
+            #expect(engine.facts?.hasShownCertificate == false)
         }
     }
 

@@ -126,6 +126,43 @@ public final class TestPKI {
         try self.write(file) { bio in certificates.allSatisfy { PEM_write_bio_X509(bio, $0.certificate) == 1 } }
     }
 
+    /// Writes an authority's revocation list, valid from `lastUpdate` to `nextUpdate`, in seconds from now; several make one
+    /// file of them.
+    /// - Returns: its path.
+    @discardableResult
+    public func write(
+        _ file: String, revoking revoked: [Holder], issuers: [Holder]? = nil, lastUpdate: Int = -3600,
+        nextUpdate: Int = 86_400
+    ) throws -> String {
+        let lists = try (issuers ?? [self.root]).map { issuer in
+            try Self.revocationList(of: issuer, revoked, lastUpdate, nextUpdate)
+        }
+        defer { for list in lists { X509_CRL_free(list) } }
+        return try self.write(file) { bio in lists.allSatisfy { PEM_write_bio_X509_CRL(bio, $0) == 1 } }
+    }
+
+    private static func revocationList(
+        of issuer: Holder, _ revoked: [Holder], _ lastUpdate: Int, _ nextUpdate: Int
+    ) throws -> OpaquePointer {
+        guard let list = X509_CRL_new() else { throw Failure(description: "X509_CRL_new failed") }
+        X509_CRL_set_version(list, 1)
+        X509_CRL_set_issuer_name(list, X509_get_subject_name(issuer.certificate))
+        let time = X509_gmtime_adj(nil, lastUpdate)
+        defer { ASN1_STRING_free(time) }
+        X509_CRL_set1_lastUpdate(list, time)
+        for holder in revoked {
+            let entry = X509_REVOKED_new()
+            X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(holder.certificate))
+            X509_REVOKED_set_revocationDate(entry, time)
+            try self.check(X509_CRL_add0_revoked(list, entry) == 1, "X509_CRL_add0_revoked")
+        }
+        X509_gmtime_adj(time, nextUpdate)
+        X509_CRL_set1_nextUpdate(list, time)
+        X509_CRL_sort(list)
+        try self.check(X509_CRL_sign(list, issuer.key, EVP_sha256()) > 0, "X509_CRL_sign")
+        return list
+    }
+
     public enum KeyFormat: Sendable { case pkcs8, traditional, encrypted }
 
     /// Writes a private key, readable by its owner alone.

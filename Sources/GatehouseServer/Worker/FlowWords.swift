@@ -39,6 +39,7 @@ extension TLSFailure.Cause {
         case .noSharedCipher: "TLS handshake failed: client and domain have no cipher in common"
         case .noApplicationProtocol: "TLS handshake failed: the client wants another protocol than SIP (ALPN)"
         case .certificateMissing: "TLS handshake failed: the domain requires a client certificate and none came"
+        case .revocationList: "TLS handshake failed: a revocation list of ours is missing or out of date"
         case .certificateInvalid: "TLS handshake failed: the peer's certificate does not verify"
         case .certificateName: "TLS handshake failed: the peer's certificate names somebody else"
         case .refusedByPeer:
