@@ -18,7 +18,7 @@ public enum Arrival: UInt8, Sendable, CaseIterable {
 }
 
 /// The name of a session: 48 random bits, written as twelve hexadecimal digits.
-public struct SessionID: Hashable, Sendable {
+public struct SessionID: Hashable, Sendable, CustomStringConvertible {
     /// The low 48 bits alone are used.
     public let bits: UInt64
 
@@ -31,6 +31,12 @@ public struct SessionID: Hashable, Sendable {
             let digit = UInt8(truncatingIfNeeded: (self.bits >> UInt64(shift)) & 0xF)
             text.append(digit < 10 ? 0x30 &+ digit : 0x57 &+ digit)
         }
+    }
+
+    public var description: String {
+        var text: [UInt8] = []
+        self.append(to: &text)
+        return String(decoding: text, as: UTF8.self)
     }
 }
 

@@ -30,6 +30,8 @@ final class FlowState {
     var id: FlowID { FlowID(worker: self.reference.worker, number: self.reference.number) }
     /// Of a connection that we opened: the name that the peer was looked up by and had to prove.
     var peerName: [UInt8] = []
+    /// Of a connection that we opened: whether the peer asked for our certificate and got it.
+    var isKnownToPeer = false
     /// Whether a device registered over a datagram flow.
     var isRegistered = false
     /// When a datagram last came or went, in nanoseconds of the worker's clock.

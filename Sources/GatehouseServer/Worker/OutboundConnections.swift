@@ -202,6 +202,7 @@ extension Worker {
         }
         self.outbound.opened(connection)
         if let tls = flow.tls {
+            state.isKnownToPeer = tls.hasShownCertificate
             state.describe(
                 ArrivalFacts(
                     transport: .tls, domain: domain.configuration.name, tlsVersion: tls.version, cipher: tls.cipher,

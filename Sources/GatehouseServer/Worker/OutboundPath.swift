@@ -240,7 +240,7 @@ extension Worker {
         passage.outside = service
         passage.isOutsideSecure = transport == .tls
         var form = outbound.form
-        if transport == .tls, domain.configuration.showsCertificate {
+        if let state, state.isKnownToPeer, domain.configuration.outbound.reuse {
             form.viaParameters = ";alias"  // RFC 5923 §5: what comes back on this connection is welcome
         }
         let sentBy = domain.sentBy(service)
@@ -271,18 +271,6 @@ extension OutboundRoute {
     fileprivate var refusalForDevice: Refusal? {
         guard self.demand.isRegisteredContact else { return nil }
         return self.form.requestURI.map(Worker.isSIPS) == false ? .sipsRequired : .sipsNotAllowed
-    }
-}
-
-extension DomainConfiguration {
-    /// Whether a peer can know the domain by its certificate on the connections that it opens.
-    fileprivate var showsCertificate: Bool {
-        guard self.outbound.reuse else { return false }
-        return switch self.outbound.clientCertificate {
-        case .domain: self.tls != nil
-        case .none: false
-        case .pair: true
-        }
     }
 }
 
