@@ -1,11 +1,9 @@
 """VIA, MTU, KEEP, CONN: the transport layer (docs/conformance.md §2)."""
 
-from harness import addresses, pki
-from harness.case import ALL, PROXY, EdgeTest, StandardTest, each, not_yet
+from harness import addresses
+from harness.case import ALL, PROXY, EdgeTest, StandardTest, each
 from harness.core import Core
-from harness.peer import Unexpected
-from harness.phone import TLSServer
-from harness.sip import SDP, pad
+from harness.sip import pad
 from harness.site import Site
 
 
@@ -149,47 +147,6 @@ class Vias(StandardTest):
         message = phone.build("MESSAGE", f"sip:bob@{self.domain}", contact=None)
         message.set("Via", message.get("Via").replace("/TLS", "/UDP"))
         self.through(phone, message)
-
-
-class LostConnections(StandardTest):
-    """VIA-07, VIA-08: what becomes of a response whose connection is gone."""
-
-    domain = "proxy-udp.example"
-
-    def lost(self, sent_by=None):
-        """A request whose connection closed before the answer. Returns (address of the phone, what the core saw)."""
-        ip = addresses.fresh()
-        phone = self.phone(source=ip)
-        phone.sent_by = sent_by or f"{ip}:5061"
-        phone.request("INVITE", f"sips:bob@{self.domain}", body=SDP)
-        seen = self.core.expect("INVITE")
-        mark = self.edge.mark()
-        phone.close()
-        self.fence(self.phone())
-        return ip, seen, mark
-
-    @each(*ALL)
-    def test_VIA_08__never_in_clear(self):
-        ip, seen, _ = self.lost()
-        clear = self.site.keep(Core(ip, 5060, name="clear 5060"))
-        other = self.site.keep(Core(ip, 5061, name="clear 5061"))
-        self.core.reply(seen, 486)
-        self.core.expect("ACK")
-        self.fence(self.phone())
-        clear.expect_nothing(0.2)
-        try:
-            other.expect_nothing(0.2)  # a TLS ClientHello may come here, and is then no SIP
-        except (AssertionError, ValueError) as error:
-            self.assertNotIsInstance(error, Unexpected)
-
-    @not_yet("a response whose connection is gone is dropped")
-    @each("proxy-udp", "pbx-tcp")
-    def test_VIA_07__a_new_tls_connection_to_the_sent_by_port(self):
-        ip, seen, _ = self.lost()
-        server = self.site.keep(TLSServer((ip, 5061), pki.authority().issue(ip, self.domain)))
-        self.core.reply(seen, 486)
-        again = self.site.keep(server.accept_phone("again", self.domain))
-        self.assertEqual(again.expect(486).vias[0].params["received"], ip)
 
 
 class MTU(EdgeTest):

@@ -86,6 +86,8 @@ class OutboundTest(EdgeTest):
         sent = self.leg(uri, route, **options)
         self.tend_until(lambda: any(message.status and message.status >= 200 for message in self.core.inbox), seconds)
         answer = self.core.expect(lambda answer: answer.status >= 200, call_id=sent.call_id)
+        if sent.method == "INVITE":
+            self.core.send(self.core.ack_failure(sent, answer), self.edge.core_address)
         self.assertEqual(answer.status, status, str(answer))
         if warning:
             self.assert_warning(answer, warning, text)

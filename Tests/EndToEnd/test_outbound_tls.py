@@ -1,0 +1,411 @@
+"""Whom the edge takes a TLS peer for, to which it connects: CERT, SIPS-03, SIPS-09, SIPS-20 (RFC 5922, RFC 5280)."""
+
+import shutil
+import signal
+import ssl
+
+from harness import addresses, pki, sip, streams
+from harness.dialog import Dialog
+from harness.dns import NAPTR, SRV
+from harness.outbound import OutboundTest
+from harness.tag import NAME as TAG
+from harness.tag import of
+
+SECURE = ("S", "SIPS+D2T")
+TCP = ("S", "SIP+D2T")
+UDP = ("S", "SIP+D2U")
+
+
+class CertificateTest(OutboundTest):
+    """Peers with certificates of every kind, and observers on their plain ports."""
+
+    def watched(self, pair, name, ip=None):
+        """A peer with that certificate behind `name`, which would take everything over UDP and TCP too."""
+        far = self.far(udp=5060, tcp=5060, tls=5061, pair=pair, ip=ip)
+        self.host(far.ip, name, ttl=0)
+        return far
+
+    def accepted(self, pair, name):
+        far = self.watched(pair, name)
+        self.goes_to(far, "tls", f"sips:bob@{name}")
+        self.assertEqual(far.accepted, [("TLS", name)])
+
+    def refused(self, pair, name, cause, far=None):
+        """A `sips` request to `name` is answered 500; the peer sees a broken handshake and no octet of SIP."""
+        far, mark = far or self.watched(pair, name), self.edge.mark()
+        self.fails(500, f"sips:bob@{name}", text=name)
+        self.assertEqual(len(far.handshake_failures), 1, cause)
+        self.assertEqual(far.accepted, [], cause)
+        far.expect_nothing()
+        line = self.edge.wait_log(r"connection to a peer failed", after=mark)
+        self.assertRegex(line, cause)
+        self.assertIn(f"{far.ip}:5061", line)
+
+
+class Names(CertificateTest):
+    """RFC 5922 §7: which names count, and which match."""
+
+    @classmethod
+    def add_domains(cls, site):
+        cls.add(site, "a.example")
+        cls.add(site, "cn.example", outbound={"accept_common_name": True})
+
+    def test_CERT_01__the_certificate_is_for_the_domain_and_not_for_the_host_that_srv_leads_to(self):
+        for proves_domain in (True, False):
+            with self.subTest(proves_domain=proves_domain):
+                name, host = self.name(), self.name("host1")
+                far = self.far(udp=5060, tcp=5060, tls=5061, pair=name if proves_domain else host)
+                self.host(far.ip, host)
+                self.dns.add(f"_sips._tcp.{name}", SRV(0, 0, 5061, host))
+                if proves_domain:
+                    self.goes_to(far, "tls", f"sips:bob@{name}")
+                else:
+                    self.refused(None, name, f"certificate is for {host}, not for {name}", far)
+
+    def test_CERT_02__the_server_name_is_the_domain_before_dns(self):
+        name, host, elsewhere = self.name(), self.name("host1"), self.name("hosting")
+        far = self.far(tls=5061, pair=name)
+        self.host(far.ip, host)
+        self.dns.add(name, NAPTR(1, 1, *SECURE, f"_sips._tcp.{elsewhere}"))
+        self.dns.add(f"_sips._tcp.{elsewhere}", SRV(0, 0, 5061, host))
+        self.goes_to(far, "tls", f"sips:bob@{name.upper()}")
+        self.assertEqual([asked.lower() for _, asked in far.accepted], [name])
+
+    def test_CERT_02__a_numeric_host_gets_no_server_name_and_has_to_prove_its_address(self):
+        ip, other = addresses.fresh(), addresses.fresh()
+        far = self.far(tls=5061, pair=pki.authority().issue("x.example", ips=[ip]), ip=ip)
+        self.goes_to(far, "tls", f"sips:bob@{ip}")
+        self.assertEqual(far.accepted, [("TLS", None)])
+        far = self.far(udp=5060, tcp=5060, tls=5061, pair=pki.authority().issue("x.example", ips=[ip]), ip=other)
+        self.refused(None, other, f"not for {other}", far)
+
+    def test_CERT_03__a_sip_uri_is_the_identity_and_puts_the_dns_names_aside(self):
+        name, issue = self.name(), pki.authority().issue
+        self.accepted(issue(uris=[f"sip:{name}"]), name)
+        for names, uris, counts in (
+                (["other.example"], ["sip:{}"], True),
+                (["{}"], ["https://other.example", "sip:user@other.example"], True),
+                (["{}"], ["sip:other.example"], False),
+                ([], ["sip:user@{}"], False),
+                ([], ["sips:{}"], False),
+                (["{}"], [], True)):
+            with self.subTest(names=names, uris=uris):
+                name = self.name()
+                pair = issue(*[text.format(name) for text in names], uris=[text.format(name) for text in uris])
+                if counts:
+                    self.accepted(pair, name)
+                else:
+                    self.refused(pair, name, f"not for {name}")
+
+    def test_CERT_04__names_match_whole_whatever_the_letter_case(self):
+        issue = pki.authority().issue
+        for presented, wanted, matches in (
+                ("*.example", "{}.example", False), ("*.{}.example", "a.{}.example", False),
+                ("{}.example", "a.{}.example", False), ("a.{}.example", "{}.example", False),
+                ("x{}.example", "{}.example", False), ("{}.example.evil.example", "{}.example", False),
+                ("{}.EXAMPLE", "{}.example", True), ("{}.xn--bcher-kva.example", "{}.xn--bcher-kva.example", True)):
+            with self.subTest(presented=presented, wanted=wanted):
+                token = sip.token("n")
+                name, pair = wanted.format(token), issue(presented.format(token))
+                if matches:
+                    self.accepted(pair, name)
+                else:
+                    self.refused(pair, name, f"not for {name}")
+
+    def test_CERT_05__a_common_name_counts_where_the_domain_says_so(self):
+        issue = pki.authority().issue
+        name = self.name()
+        self.refused(issue(cn=name), name, f"names {name} as common name alone")
+        self.domain = "cn.example"
+        name = self.name()
+        self.accepted(issue(cn=name), name)
+        # Not beside a subjectAltName, and not another one's.
+        name = self.name()
+        self.refused(issue("other.example", cn=name), name, f"not for {name}")
+        name = self.name()
+        self.refused(issue(cn="other.example"), name, f"not for {name}")
+
+
+class Chains(CertificateTest):
+    """RFC 5280: what makes a chain good."""
+
+    def test_CERT_06__chains_that_do_not_verify(self):
+        root, name = pki.authority(), self.name
+        good = pki.Authority("Good intermediate", root)
+        narrow = pki.Authority("Narrow intermediate", root,
+                               extra="nameConstraints = critical,permitted;DNS:permitted.example")
+        no_authority = pki.Authority("Not an authority", root, section="leaf")
+        stranger = pki.Authority("Stranger")
+        for what, make, cause in (
+                ("expired", lambda name: root.issue(name, days=-1), "certificate has expired"),
+                ("not yet valid", lambda name: root.issue(name, starts=5), "certificate is not yet valid"),
+                ("unknown root", stranger.issue, "unable to get local issuer certificate"),
+                ("self-signed", root.self_signed, "self.signed certificate"),
+                ("intermediate without CA", no_authority.issue, "invalid CA certificate"),
+                ("breach of name constraints", narrow.issue, "permitted subtree violation")):
+            with self.subTest(what=what):
+                wanted = name()
+                self.refused(make(wanted), wanted, cause)
+        for what, authority, wanted in (("intermediate", good, name()),
+                                        ("constraints kept", narrow, sip.token("n") + ".permitted.example")):
+            with self.subTest(what=what):
+                self.accepted(authority.issue(wanted), wanted)
+
+    def test_CERT_07__extended_key_usage(self):
+        for usage, permits in (("serverAuth", True), ("anyExtendedKeyUsage", True), ("1.3.6.1.5.5.7.3.20", True),
+                               ("", True), ("clientAuth", False), ("emailProtection,codeSigning", False)):
+            with self.subTest(usage=usage):
+                name = self.name()
+                pair = pki.authority().issue(name, usage=usage)
+                if permits:
+                    self.accepted(pair, name)
+                else:
+                    self.refused(pair, name, "purpose")
+
+
+class Revocation(CertificateTest):
+    """CERT-08: revocation lists (RFC 5280 §6.3)."""
+
+    @classmethod
+    def add_domains(cls, site):
+        root = pki.authority()
+        cls.revoked = root.issue("revoked.example", fresh=True)
+        cls.phone_revoked = root.issue("phone7", fresh=True)
+        cls.fresh = root.revoke(cls.revoked, cls.phone_revoked)
+        old = root.revoke(cls.revoked, cls.phone_revoked, days=30, starts=-40)
+        cls.stranger = pki.Authority("Stranger")
+        # A copy, which a test rewrites.
+        cls.changing = site.edge.path("changing.crl")
+        shutil.copyfile(root.revoke(), cls.changing)
+        for name, crl, expired in (
+                ("a.example", cls.fresh, "refuse"), ("hard.example", old, "refuse"), ("soft.example", old, "accept"),
+                ("unlisted.example", cls.stranger.revoke(), "accept"), ("changing.example", cls.changing, "refuse")):
+            asks = {"client_certificate": "request", "client_ca": root.certificate, "client_crl": crl,
+                    "client_crl_expired": expired}
+            cls.add(site, name, tls=asks, outbound={"crl": crl, "crl_expired": expired})
+
+    def greets(self, pair):
+        """Whether the edge takes a client with that certificate."""
+        context = streams.client_context(pki.authority().certificate, certificate=pair)
+        try:
+            phone = self.phone(context=context)
+            phone.send(b"\r\n\r\n")
+            phone.expect_pong()
+            return True
+        except (ssl.SSLError, streams.Closed):
+            return False
+
+    def test_CERT_08__what_a_list_revokes_is_refused(self):
+        name = self.name()
+        self.accepted(pki.authority().issue(name), name)
+        self.refused(self.revoked, "revoked.example", "is revoked, as outbound.crl of a.example says")
+        self.assertTrue(self.greets(pki.authority().issue("phone8")))
+        self.assertFalse(self.greets(self.phone_revoked))
+        self.edge.wait_log("is revoked, as tls.client_crl of a.example says", after=self.log_mark)
+
+    def test_CERT_08__a_list_past_its_next_update_counts_as_the_setting_says(self):
+        self.domain, name = "hard.example", self.name()
+        self.refused(pki.authority().issue(name), name, "past its next update: fetch a new one, or set outbound.crl_exp")
+        self.assertFalse(self.greets(pki.authority().issue("phone8")))
+        self.edge.wait_log("tls.client_crl_expired: accept", after=self.log_mark)
+        self.domain, name = "soft.example", self.name()
+        self.accepted(pki.authority().issue(name), name)
+        self.assertTrue(self.greets(pki.authority().issue("phone8")))
+        self.refused(self.revoked, "revoked.example", "is revoked")
+        self.assertFalse(self.greets(self.phone_revoked))
+
+    def test_CERT_08__an_issuer_without_a_list_vouches_for_nobody(self):
+        self.domain, name = "unlisted.example", self.name()
+        self.refused(pki.authority().issue(name), name, "outbound.crl of unlisted.example has no list of whoever issued")
+        self.assertFalse(self.greets(pki.authority().issue("phone8")))
+
+    def test_CERT_08__each_issuer_of_the_chain_needs_a_list(self):
+        name, intermediate = self.name(), pki.Authority("Intermediate", pki.authority())
+        self.refused(intermediate.issue(name), name, "has no list of whoever issued")
+
+    def test_CERT_08__a_new_list_counts_after_a_reload(self):
+        self.domain, name = "changing.example", self.name()
+        issue = pki.authority().issue
+        pair = issue(name)
+        self.accepted(issue(other := self.name()), other)
+        client = issue("phone9")
+        self.assertTrue(self.greets(client))
+        shutil.copyfile(pki.authority().revoke(pair, client), self.changing)
+        self.edge.signal(signal.SIGHUP)
+        self.edge.wait_log("configuration reloaded", after=self.log_mark)
+        self.assertFalse(self.greets(client))
+        self.accepted(issue(other := self.name()), other)
+        self.refused(pair, name, "is revoked")
+        # A list that can't be read keeps what was in force.
+        mark = self.edge.mark()
+        with open(self.changing, "w") as file:
+            file.write("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n")
+        self.edge.signal(signal.SIGHUP)
+        self.edge.wait_log(r"changing\.crl: PEM block 1 is no revocation list", after=mark)
+        self.assertFalse(self.greets(client))
+
+
+class Unverified(CertificateTest):
+    """CERT-09: a check that failed stays failed."""
+
+    @classmethod
+    def add_domains(cls, site):
+        override = {"allow": "unverified", "reason": "its certificate is its own", "until": "2099-01-01"}
+        cls.add(site, "a.example")
+        # The entry that verify: false needs is for another peer.
+        cls.add(site, "lax.example", outbound={"verify": False},
+                security={"overrides": [{"to": "*.lab.example", **override}]})
+
+    def test_CERT_09__a_sips_session_gets_neither_plain_text_nor_an_unverified_peer(self):
+        for domain in ("a.example", "lax.example"):
+            for method in ("INVITE", "MESSAGE", "SUBSCRIBE"):
+                with self.subTest(domain=domain, method=method):
+                    self.domain = domain
+                    name = self.name()
+                    far = self.far(udp=5060, tcp=5060, tls=5061, pair="other.example")
+                    host = self.host(far.ip)
+                    self.dns.add(name, NAPTR(1, 1, *UDP, f"_sip._udp.{name}"), NAPTR(2, 1, *TCP, f"_sip._tcp.{name}"),
+                                 NAPTR(3, 1, *SECURE, f"_sips._tcp.{name}"))
+                    for service, port in (("_sip._udp", 5060), ("_sip._tcp", 5060), ("_sips._tcp", 5061)):
+                        self.dns.add(f"{service}.{name}", SRV(0, 0, port, host))
+                    self.fails(500, f"sips:bob@{name}", method=method)
+                    self.assertEqual((len(far.handshake_failures), far.accepted), (1, []))
+                    far.expect_nothing()
+
+    def test_outbound_verify_false_lets_unprotected_sessions_go_unverified(self):
+        self.domain = "lax.example"
+        name = self.name()
+        far = self.watched(pki.Authority("Stranger").issue("other.example"), name)
+        self.goes_to(far, "tls", f"sip:bob@{name}:5061;transport=tls")
+
+    def test_an_unverified_override_lets_a_sips_session_through_and_is_seen(self):
+        self.domain = "lax.example"
+        name = sip.token("n") + ".lab.example"
+        far = self.watched(pki.Authority("Stranger").issue("other.example"), name)
+        before = self.edge.metric("gatehouse_overrides_total", domain="lax.example", allow="unverified") or 0
+        self.goes_to(far, "tls", f"sips:bob@{name}")
+        line = self.edge.wait_log("override used", after=self.log_mark)
+        self.assertIn("its certificate is its own", line)
+        after = self.edge.metric("gatehouse_overrides_total", domain="lax.example", allow="unverified")
+        self.assertEqual(after, before + 1)
+
+
+class ProtectedSessions(OutboundTest):
+    """What a call that came in as `sips` may leave over."""
+
+    @classmethod
+    def add_domains(cls, site):
+        override = {"to": "*.legacy.example", "allow": "insecure", "reason": "no TLS before spring",
+                    "until": "2099-01-01"}
+        for kind in ("proxy", "pbx"):
+            cls.add(site, f"{kind}.example", kind)
+            cls.add(site, f"lenient-{kind}.example", kind, security={"overrides": [override]})
+
+    def protected(self):
+        """The tag of a session that a phone began with a `sips` INVITE, which the core has yet to answer."""
+        core, phone = self.core, self.phone("carol")
+        phone.invite(f"sips:bob@{self.domain}")
+        return of(core.expect("INVITE"))
+
+    def peer(self, name, secure=True, **options):
+        """A peer that offers UDP first, then TCP, then TLS."""
+        far = self.far(udp=5060, tcp=5060, tls=5061, pair=name, **options)
+        host = self.host(far.ip)
+        services = [(UDP, "_sip._udp", 5060), (TCP, "_sip._tcp", 5060)] + [(SECURE, "_sips._tcp", 5061)] * secure
+        for order, (service, label, port) in enumerate(services):
+            self.dns.add(name, NAPTR(order, 1, *service, f"{label}.{name}"))
+            self.dns.add(f"{label}.{name}", SRV(0, 0, port, host))
+        return far
+
+    def test_SIPS_03__every_leg_of_a_sips_session_is_tls(self):
+        for kind in ("proxy", "pbx"):
+            for scheme in ("sips", "sip"):
+                with self.subTest(kind=kind, scheme=scheme):
+                    self.domain = f"{kind}.example"
+                    tag, name = self.protected(), self.name()
+                    far = self.peer(name)
+                    far.contact = f"{scheme}:bob@{name}"
+                    sent = self.leg(f"{scheme}:bob@{name}", method="INVITE", body=sip.SDP,
+                                    headers=[(TAG, tag.text)])
+                    seen = far.expect("INVITE", call_id=sent.call_id)
+                    far.reply(seen, 200)
+                    ok = self.core.expect(200, "INVITE", call_id=sent.call_id)
+                    dialog = Dialog(self.core, sent, ok, True)
+                    for method in ("ACK", "INFO", "BYE"):
+                        self.core.send(dialog.build(method, number=sent.cseq[0] if method == "ACK" else None),
+                                       self.edge.core_address)
+                        there = far.expect(method, call_id=sent.call_id)
+                        if method != "ACK":
+                            far.reply(there, 200)
+                            self.core.expect(200, method, call_id=sent.call_id)
+                    # A CANCEL, too.
+                    sent = self.leg(f"{scheme}:bob@{name}", method="INVITE", body=sip.SDP,
+                                    headers=[(TAG, tag.text)])
+                    seen = far.expect("INVITE", call_id=sent.call_id)
+                    far.reply(seen, 180)
+                    self.core.expect(180, call_id=sent.call_id)
+                    self.core.send(self.core.cancel(sent), self.edge.core_address)
+                    far.reply(far.expect("CANCEL", call_id=sent.call_id), 200)
+                    far.reply(seen, 487)
+                    self.core.expect(200, "CANCEL", call_id=sent.call_id)
+                    self.core.send(self.core.ack_failure(sent, self.core.expect(487, call_id=sent.call_id)),
+                                   self.edge.core_address)
+                    far.expect("ACK", call_id=sent.call_id)
+                    self.assertEqual({message.transport for message in far.received}, {"TLS"})
+                    self.assertEqual(far.accepted, [("TLS", name)])
+
+    def test_SIPS_09__a_sips_session_with_insecure_candidates_alone_is_refused(self):
+        for kind in ("proxy", "pbx"):
+            for scheme in ("sips", "sip"):
+                with self.subTest(kind=kind, scheme=scheme):
+                    self.domain = f"{kind}.example"
+                    tag, name = self.protected(), self.name()
+                    far = self.peer(name, secure=False)
+                    headers = [(TAG, tag.text)]
+                    if scheme == "sips":
+                        self.fails(480, f"sips:bob@{name}", warning=380, method="INVITE", headers=headers)
+                    else:
+                        self.fails(403, f"sip:bob@{name}", text="insecure leg refused", method="INVITE",
+                                   headers=headers)
+                    self.assertEqual(far.accepted, [])
+                    far.expect_nothing()
+
+    def test_SIPS_09__an_override_lets_it_through_and_is_logged_once_a_session_and_counted(self):
+        for kind in ("proxy", "pbx"):
+            with self.subTest(kind=kind):
+                self.domain = f"lenient-{kind}.example"
+                mark, tag = self.edge.mark(), self.protected()
+                name = sip.token("n") + ".legacy.example"
+                far = self.peer(name, secure=False)
+                labels = {"domain": self.domain, "allow": "insecure"}
+                before = self.edge.metric("gatehouse_overrides_total", **labels) or 0
+                for _ in range(2):
+                    self.goes_to(far, "udp", f"sip:bob@{name}", headers=[(TAG, tag.text)])
+                # Another peer of the same session, which no entry names:
+                other = self.name()
+                stranger = self.peer(other, secure=False)
+                self.fails(403, f"sip:bob@{other}", headers=[(TAG, tag.text)])
+                stranger.expect_nothing()
+                self.edge.wait_log(f"override used.*{tag.id}", after=mark)
+                lines = [line for line in self.edge.log_since(mark) if "override used" in line and tag.id in line]
+                self.assertEqual(len(lines), 1)
+                self.assertIn("no TLS before spring", lines[0])
+                self.assertRegex(lines[0], r"gatehouse\.yaml:\d+")
+                self.assertIn("insecure", lines[0])
+                self.assertEqual(self.edge.metric("gatehouse_overrides_total", **labels), before + 2)
+
+    def test_SIPS_20__secure_candidates_that_all_fail_are_no_want_of_security(self):
+        self.domain = "proxy.example"
+        for what in ("refused", "bad certificate"):
+            with self.subTest(what=what):
+                name = self.name()
+                far = self.far(udp=5060, tcp=5060, **({} if what == "refused" else {"tls": 5061, "pair": "x.example"}))
+                self.host(far.ip, name)
+                self.fails(500, f"sips:bob@{name}", text=name)
+                self.fails(500, f"sip:bob@{name};transport=tls", text=name, headers=[(TAG, self.protected().text)])
+                self.assertEqual(far.accepted, [])
+                far.expect_nothing()
+        name = self.name()
+        self.dns.add(f"_sips._tcp.{name}", SRV(0, 0, 0, "."))
+        self.host(addresses.fresh(), name)
+        self.fails(480, f"sips:bob@{name}", warning=380)
