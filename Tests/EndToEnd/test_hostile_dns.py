@@ -195,6 +195,38 @@ class DeadServer(OutboundTest):
             self.assertEqual(len(self.dns.asked(name, "A")), 1)
 
 
+class Limits(OutboundTest):
+    """Room for the two questions of one name, A and AAAA, and for few answers."""
+
+    @classmethod
+    def dns_settings(cls):
+        return {"timeout": "5s", "questions": 2, "cache": 10}
+
+    def test_more_questions_than_may_wait_are_503_and_counted(self):
+        far = self.far(udp=5060)
+        late, known, turned_away = (self.host(far.ip, self.name()) for _ in range(3))
+        self.goes_to(far, "udp", f"sip:bob@{known}:5060")
+        gate = self.dns.tell(late, Late())
+        sent = self.leg(f"sip:bob@{late}:5060")
+        for kind in ("A", "AAAA"):
+            self.dns.wait_question(late, kind)
+        answer = self.fails(503, f"sip:bob@{turned_away}:5060", text=turned_away)
+        self.assertTrue(answer.has("Retry-After"))
+        self.assertGreaterEqual(self.edge.metric("gatehouse_dns_lookups_total", outcome="refused"), 1)
+        self.assertEqual(self.edge.metric("gatehouse_queue_depth", queue="dns"), 2)
+        self.goes_to(far, "udp", f"sip:bob@{known}:5060")  # from the cache
+        gate.release()
+        far.reply(far.expect("MESSAGE", call_id=sent.call_id), 200)
+        self.core.expect(200, call_id=sent.call_id)
+        self.goes_to(far, "udp", f"sip:bob@{turned_away}:5060")
+
+    def test_the_cache_keeps_no_more_than_it_may(self):
+        far = self.far(udp=5060)
+        for _ in range(20):
+            self.goes_to(far, "udp", f"sip:bob@{self.host(far.ip)}:5060")
+        self.assertLessEqual(self.edge.metric("gatehouse_dns_cache_entries"), 10)
+
+
 class RealServer(OutboundTest):
     """NSD, which shares no code with anything here."""
 

@@ -140,6 +140,7 @@ extension Worker {
         if let warning = refusal.warning {
             extra.append(("Warning", self.warning(transaction.passage.domain, warning.text, warning.code)))
         }
+        if let seconds = refusal.retryAfter { extra.append(("Retry-After", Array("\(seconds)".utf8))) }
         guard
             let bytes = ResponseWriter.make(
                 status: refusal.status, to: transaction.request, source: transaction.origin.source,
