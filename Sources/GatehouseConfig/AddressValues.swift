@@ -128,6 +128,23 @@ func parseHostPattern(_ text: String) throws(ValueFault) -> String {
     return "*." + (try parseHostName(String(text.dropFirst(2))))
 }
 
+/// A header field that may be taken out of a request without breaking it.
+func parseRemovedHeader(_ text: String) throws(ValueFault) -> String {
+    let isToken = text.utf8.allSatisfy { byte in
+        byte >= 0x21 && byte < 0x7F && !"\"(),/:;<=>?@[\\]{}".utf8.contains(byte)
+    }
+    guard !text.isEmpty, isToken else {
+        throw ValueFault(problem: "is no name of a header field", cure: "write it without colon: Diversion")
+    }
+    switch HeaderName(Array(text.utf8)) {
+    case .via, .from, .to, .callID, .cseq, .maxForwards, .contact, .route, .recordRoute, .path, .require, .proxyRequire,
+        .contentLength, .contentType, .expires, .event, .referTo, .replaces, .maxBreadth, .rseq, .rack, .gatehouse:
+        throw ValueFault(problem: "is a header field that requests need", cure: "remove it from the list")
+    default:
+        return text
+    }
+}
+
 /// A host for our own URIs: a name, or an address, with IPv6 in brackets in the result.
 func parseAdvertisedHost(_ text: String) throws(ValueFault) -> String {
     let bare = text.hasPrefix("[") && text.hasSuffix("]") ? String(text.dropFirst().dropLast()) : text

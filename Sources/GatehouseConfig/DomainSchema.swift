@@ -138,6 +138,10 @@ extension Schema {
         .value(
             "client_crl_expired", .choice, into: \.settings.clientCRLExpired, default: "`refuse`",
             "What becomes of certificates whose revocation list is past its next update"),
+        .value(
+            "trusted_peers", .list(of: .text("host name", parseHostName), named: "host names"),
+            into: \.settings.trustedPeers, default: "`[]`",
+            "Peers whose P-Asserted-Identity is kept, once their certificate proves one of these names"),
     ])
 
     private static let certificate = Kind<TLSDraft.Certificate>("path or list of pairs", rows: Schema.pairs.rows) {
@@ -179,6 +183,10 @@ extension Schema {
         .value(
             "path_mtu", Schema.pathMTU, into: \.pathMTU, default: "`null`",
             "Bytes a packet to the core may have; a request within 200 of it goes over TCP. `null`: unknown, so from 1300 on"
+        ),
+        .value(
+            "flow_timer", Kind.duration(.seconds(1) ... .seconds(3600)).orNull, into: \.flowTimer, default: "`null`",
+            "How often a device that registers with `outbound`, or offers `keep`, is to send keep-alives; `null`: it is not told"
         ),
         .section(
             "health", into: \.health,

@@ -84,6 +84,15 @@ extension Schema {
             "sip_to_sips", .choice, into: \.sipToSIPS, default: "`allow`",
             "A `sip:` request to a registered `sips:` contact: over its TLS connection, or 480 with Warning 381"),
         .value(
+            "asserted_identity", .choice, into: \.assertedIdentity, default: "`keep`",
+            "P-Asserted-Identity towards the outside, where the request says nothing of Privacy"),
+        .value(
+            "removed_headers",
+            .list(of: .text("header name", parseRemovedHeader), named: "header names") { $0.lowercased() },
+            into: \.removedHeaders,
+            default: "`[Remote-Party-ID, P-Charging-Vector, P-Charging-Function-Addresses, Diversion]`",
+            "Header fields that a request from outside loses"),
+        .value(
             "overrides", .list(of: Schema.override, named: "overrides") { "\($0.to) \($0.allow)" }, into: \.overrides,
             default: "`[]`", "Next hops that a protected session may reach over a leg that is not secure"),
     ])

@@ -129,6 +129,9 @@ enum Schema {
             "idle", .duration(.milliseconds(100) ... .seconds(86_400)), into: \.idle, default: "`1h`",
             "How long a connection without a registered device may be silent"),
         .value(
+            "flow_grace", .duration(.milliseconds(100) ... .seconds(3600)), into: \.flowGrace, default: "`30s`",
+            "How long a device that was told `core.flow_timer` may be silent beyond it"),
+        .value(
             "connect", .duration(.milliseconds(10) ... .seconds(600)), into: \.connect, default: "`4s`",
             "How long a connect to a core server or a peer may take"),
         .value(

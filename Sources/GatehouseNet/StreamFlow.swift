@@ -37,6 +37,8 @@ public final class StreamFlow {
     /// Whether a registration or another long-lived use keeps the flow, so that it may be silent beyond edge.timers.idle
     /// (RFC 5626 §4.2; CONN-01).
     public var isRegistered = false
+    /// How long the peer may be silent, whatever else keeps the flow (RFC 5626 §5.4); nil: edge.timers.idle.
+    public private(set) var silenceLimit: Duration?
     /// When the peer was last heard of.
     public internal(set) var lastActivity: NIODeadline
 
@@ -174,6 +176,13 @@ public final class StreamFlow {
         self.state = .handshaking
         self.startReadDeadline(.handshake)
         if self.isOutbound { self.continueHandshake(ByteBuffer()) }  // the client speaks first
+    }
+
+    /// Has the flow closed once the peer has been silent for so long; nil takes that back.
+    public func limitSilence(to limit: Duration?) {
+        guard self.silenceLimit != limit else { return }
+        self.silenceLimit = limit
+        if self.state == .open, self.readDeadlineKind == .idle { self.startReadDeadline(.idle) }
     }
 
     func opened() {

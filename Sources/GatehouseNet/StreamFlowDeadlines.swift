@@ -32,7 +32,7 @@ extension StreamFlow: TimerTarget {
         case .handshake: delay = timers.handshake
         case .header: delay = timers.header
         case .body: delay = timers.body
-        case .idle: delay = timers.idle
+        case .idle: delay = self.silenceLimit ?? timers.idle
         case .halfOpen: delay = timers.t1 * 64
         case .linger: delay = StreamFlow.lingerTime
         case .none, .write, .ping, .pong:
@@ -104,13 +104,14 @@ extension StreamFlow: TimerTarget {
     }
 
     private func idleTimeEnded() {
-        let idle = self.flows.timers.idle
+        let idle = self.silenceLimit ?? self.flows.timers.idle
+        let isKept = self.isRegistered && self.silenceLimit == nil
         let silent = Duration.nanoseconds((self.flows.eventLoop.now - self.lastActivity).nanoseconds)
-        if !self.isRegistered && silent >= idle {
+        if !isKept && silent >= idle {
             self.close(.idle)
             return
         }
-        let rest = self.isRegistered ? idle : idle - silent
+        let rest = isKept ? idle : idle - silent
         self.readDeadline = self.flows.wheel.start(after: rest, self, kind: Deadline.idle.rawValue)
     }
 }

@@ -89,6 +89,8 @@ public struct TimerSettings: Sendable, Equatable {
     public var body = Duration.seconds(10)
     /// How long a stream connection that carries no registered flow may be silent.
     public var idle = Duration.seconds(3600)
+    /// How long a registered device may be silent beyond its Flow-Timer (RFC 5626 §5.4).
+    public var flowGrace = Duration.seconds(30)
     /// How long a connect to a core target or peer may take.
     public var connect = Duration.seconds(4)
     /// How long a target that failed is tried after all others.

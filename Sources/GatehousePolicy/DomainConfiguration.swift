@@ -111,6 +111,8 @@ public struct TLSSettings: Sendable, Equatable {
     /// PEM file of their revocation lists; nil: none is consulted.
     public var clientCRL: String?
     public var clientCRLExpired: ExpiredCRL
+    /// Peers whose P-Asserted-Identity counts, once their certificate has proved one of these names (RFC 3325 §5).
+    public var trustedPeers: [String] = []
     @NotCompared public var location: SourceLocation
 
     public init(
@@ -214,11 +216,14 @@ public struct DomainCoreSettings: Sendable, Equatable {
     public var path: Path
     /// Bytes that a packet to the core may have, for the choice between UDP and TCP (RFC 3261 §18.1.1); nil: unknown.
     public var pathMTU: Int?
+    /// How often a registered device is to be heard of (RFC 5626 §5.4); nil: it is not told.
+    public var flowTimer: Duration?
 
     public init(
         kind: Kind = .pbx, targets: [CoreTarget], distribution: Distribution = .failover, health: Health = Health(),
-        path: Path = .supported, pathMTU: Int? = nil
+        path: Path = .supported, pathMTU: Int? = nil, flowTimer: Duration? = nil
     ) {
+        self.flowTimer = flowTimer
         self.path = path
         self.pathMTU = pathMTU
         self.kind = kind

@@ -57,6 +57,7 @@ public struct OutboundSettings: Sendable, Equatable {
 /// `security:` of a domain: which sessions are protected, and what may be excepted.
 public struct SecuritySettings: Sendable, Equatable {
     public enum Protect: String, Sendable, CaseIterable { case sips, tls, all }
+    public enum AssertedIdentity: String, Sendable, CaseIterable { case keep, strip }
     public enum Permission: String, Sendable, CaseIterable { case allow, refuse }
 
     public var protect: Protect
@@ -64,8 +65,16 @@ public struct SecuritySettings: Sendable, Equatable {
     public var sipsToCore: Permission
     /// A `sip:` request to an address of record whose contact is `sips:` (RFC 5630 §5.3).
     public var sipToSIPS: Permission
+    /// P-Asserted-Identity on its way out, where the request says nothing of Privacy (RFC 3325 §7).
+    public var assertedIdentity = AssertedIdentity.keep
+    /// Header fields that a request from outside loses.
+    public var removedHeaders = Self.defaultRemovedHeaders
     /// The first that matches counts.
     public var overrides: [SecurityOverride]
+
+    public static let defaultRemovedHeaders = [
+        "Remote-Party-ID", "P-Charging-Vector", "P-Charging-Function-Addresses", "Diversion",
+    ]
 
     public init(
         protect: Protect = .sips, untagged: Permission = .allow, sipsToCore: Permission = .allow,

@@ -17,6 +17,10 @@ final class DomainRuntime: Sendable {
     /// The listeners that the outside is told of, one a transport at the most.
     private let services: [OutsideService]
     let name: [UInt8]
+    /// What a request from outside loses on its way to the core (TRUST-09).
+    let removedHeaders: HeaderSet
+    /// What devices are told of keep-alives, in whole seconds (KEEP-07, KEEP-08).
+    let flowTimerInSeconds: Int?
     let targets: [TargetRuntime]
     /// For each target, the index of the same server over TCP, where there is one (MTU rule, RFC 3261 §18.1.1).
     let streamTwins: [Int?]
@@ -25,6 +29,11 @@ final class DomainRuntime: Sendable {
     let metrics: DomainMetrics
 
     var isPBX: Bool { self.configuration.core.kind == .pbx }
+    /// Whether what a peer asserts of identities counts, by a name that its certificate proves (RFC 3325 §5; TRUST-05).
+    func trusts(_ names: PresentedNames?) -> Bool {
+        guard let names, let trusted = self.configuration.tls?.trustedPeers, !trusted.isEmpty else { return false }
+        return trusted.contains { names.prove(.domain($0)) }
+    }
     var limits: DomainLimits { self.configuration.limits }
 
     init(
@@ -33,6 +42,8 @@ final class DomainRuntime: Sendable {
         self.key = DomainKey(name: configuration.name)
         self.configuration = configuration
         self.name = Array(configuration.name.utf8)
+        self.removedHeaders = HeaderSet(configuration.security.removedHeaders)
+        self.flowTimerInSeconds = configuration.core.flowTimer.map { max(1, Int(clamping: $0.components.seconds)) }
         let advertise = hostText(configuration.tls?.advertise ?? configuration.name)
         self.advertise = advertise
         self.tcpAdvertise = configuration.tcpAdvertise.map { hostText($0) } ?? advertise

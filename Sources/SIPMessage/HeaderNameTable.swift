@@ -87,6 +87,11 @@ struct HeaderNameTable: Sendable {
 }
 
 extension HeaderName {
+    /// The name that the bytes are, long or compact, in any case.
+    public init(_ bytes: [UInt8]) {
+        self = HeaderNameTable.shared.name(bytes.span, ByteRange(0, bytes.count))
+    }
+
     /// The name that `text` stands for, long or compact, in any case.
     public init(_ text: StaticString) {
         let bytes = Array(text.utf8Bytes)

@@ -1,9 +1,12 @@
-"""REG: registration at the edge, core of kind `proxy` (docs/conformance.md §7)."""
+"""REG and KEEP: registration at the edge (docs/conformance.md §7), and the keep-alives that follow from it."""
 
-from harness.case import PROXY, StandardTest, each
+from harness import streams
+from harness.case import ALL, PROXY, EdgeTest, StandardTest, each
 from harness.dialog import Call, Dialog, establish
 from harness.sip import SDP, NameAddr
+from harness.site import Site
 from harness.tag import of
+from harness.wait import Deadline
 
 
 class Registration(StandardTest):
@@ -213,3 +216,210 @@ class Registration(StandardTest):
             onward.add("Route", route)
         self.core.send(onward)
         self.assertEqual(bob.expect("ACK").uri, bob.contact)
+
+
+class Bindings(StandardTest):
+    """What a registrar's answer makes of the edge's bindings, core of kind `pbx`."""
+
+    domain = "pbx-udp.example"
+
+    def register(self, phone, status=200, expires=None, contact=None, granted=(), headers=()):
+        """REGISTER, answered `status`; returns the Contact that the core saw."""
+        options = {"contact": contact} if contact else {}
+        sent = phone.request("REGISTER", f"{phone.scheme}:{self.domain}", to=f"<{phone.aor}>",
+                             headers=[("Expires", str(expires))] if expires is not None else [], **options)
+        seen = self.core.expect("REGISTER", call_id=sent.call_id)
+        self.core.reply(seen, status, headers=[("Contact", value) for value in granted] + list(headers))
+        answer = phone.expect(status, call_id=sent.call_id)
+        return seen, answer
+
+    def reached(self, phone, uri):
+        sent = self.core.request("MESSAGE", uri, contact=None)
+        phone.reply(phone.expect("MESSAGE", call_id=sent.call_id), 200)
+        self.core.expect(200, call_id=sent.call_id)
+
+    def is_away(self, uri):
+        sent = self.core.request("MESSAGE", uri, contact=None)
+        answer = self.core.expect(lambda answer: answer.status > 100, call_id=sent.call_id)
+        self.assertEqual(answer.status, 480, str(answer))
+
+    @each("pbx-udp", "pbx-tcp")
+    def test_REG_15__only_a_2xx_makes_refreshes_or_ends_a_binding(self):
+        phone = self.phone("reg15")
+        for status, headers in ((401, [("WWW-Authenticate", 'Digest realm="a", nonce="b"')]), (403, []),
+                                (423, [("Min-Expires", "900")]), (500, [])):
+            seen, _ = self.register(phone, status, headers=headers)
+            self.is_away(seen.contact.spec)
+        ours = seen.contact.spec
+        self.register(phone, granted=[f"<{ours}>;expires=600"])
+        self.reached(phone, ours)
+        for status in (401, 403, 423):
+            self.register(phone, status, expires=0)
+            self.reached(phone, ours)
+        self.register(phone, 403, expires=0, contact="*")
+        self.reached(phone, ours)
+        self.register(phone, expires=0, contact="*")
+        self.is_away(ours)
+        self.register(phone, granted=[f"<{ours}>;expires=600"])
+        self.register(phone, expires=0)
+        self.is_away(ours)
+
+    @each("pbx-udp")
+    def test_REG_15__the_registrars_expiry_counts(self):
+        phone = self.phone("reg15b")
+        seen, ok = self.register(phone, expires=600)  # the core answers with no binding at all
+        self.is_away(seen.contact.spec)
+        self.register(phone, expires=600, granted=[f"<{seen.contact.spec}>;expires=0"])
+        self.is_away(seen.contact.spec)
+        self.register(phone, expires=0, granted=[f"<{seen.contact.spec}>;expires=60"])
+        self.reached(phone, seen.contact.spec)
+
+    @each(*ALL)
+    def test_REG_11__one_registration_has_one_scheme(self):
+        phone = self.phone("reg11")
+        for uri, contacts in ((f"sip:{self.domain}", ["<sips:u@192.0.2.7>"]),
+                              (f"sips:{self.domain}", ["<sips:u@192.0.2.7>", "<sip:u@192.0.2.7>"]),
+                              (f"sips:{self.domain}", ["<sip:u@192.0.2.7>, <sips:u@192.0.2.7>"])):
+            message = phone.build("REGISTER", uri, contact=None, headers=[
+                ("Supported", "path"), *[("Contact", value) for value in contacts]])
+            self.assert_warning(self.refused(phone, message, 400), 399)
+        seen, _ = phone.register(self.core, contact="<sips:u@192.0.2.7>, <sips:u@192.0.2.8>;q=0.5")
+        self.assertEqual(of(seen)["arrived"], "sips")
+        for value in seen.values("Path"):
+            self.assertEqual(NameAddr(value).uri.scheme, "sip")
+            # Its token says sips: a request along it to the sip address, untagged, is one of a SIPS registration.
+            sent = self.core.request("MESSAGE", "sips:u@192.0.2.7", headers=[("Route", value)], contact=None)
+            phone.reply(phone.expect("MESSAGE", call_id=sent.call_id), 200)
+            self.core.expect(200, call_id=sent.call_id)
+
+    @each(*PROXY)
+    def test_REG_10__a_sips_contact_whose_flow_is_gone_is_430(self):
+        phone = self.phone("reg10")
+        seen, _ = phone.register(self.core)
+        phone.close()
+        self.fence(self.phone())
+        for uri in (phone.contact, phone.contact.replace("sips:", "sip:", 1)):
+            sent = self.core.request("MESSAGE", uri, headers=[("Route", seen.values("Path")[0])], contact=None)
+            self.assertEqual(self.core.expect(lambda answer: answer.status > 100, call_id=sent.call_id).status, 430)
+
+    @each(*ALL)
+    def test_REG_12__the_registrars_439_passes(self):
+        phone = self.phone("reg12")
+        sent = phone.request("REGISTER", f"sips:{self.domain}", headers=[("Supported", "path, outbound")],
+                             contact=f'<{phone.contact}>;reg-id=1;+sip.instance="<urn:uuid:1>"')
+        seen = self.core.expect("REGISTER", call_id=sent.call_id)
+        answer = self.core.reply(seen, 439, "First Hop Lacks Outbound Support", headers=[("X-K", "1")])
+        got = phone.expect(439)
+        self.assertEqual((got.start, self.kept(got)), (answer.start, self.kept(answer)))
+        # One that asks for nothing of it gets none of ours.
+        self.assertEqual(phone.register(self.core)[1].status, 200)
+
+    @each(*ALL)
+    def test_SEC_06__overload_control_is_not_ours(self):
+        phone = self.phone()
+        message = phone.build("MESSAGE", f"sips:bob@{self.domain}", contact=None)
+        message.set("Via", message.rows("Via")[0] + ';oc;oc-algo="loss,A"')
+        seen, answer = self.through(phone, message)
+        own, *lower = seen.vias
+        self.assertFalse({"oc", "oc-algo"} & set(own.params))
+        for via in lower + answer.vias:
+            self.assertEqual((via.params["oc"], via.params["oc-algo"]), ("", '"loss,A"'))
+
+
+class KeepAlives(EdgeTest):
+    """`core.flow_timer`: Flow-Timer and `keep`."""
+
+    domain = "pbx.example"
+
+    @classmethod
+    def make_site(cls):
+        site = Site(edge_options={"timers": {"flow_grace": "300ms", "idle": "1h"}})
+        for kind in ("pbx", "proxy"):
+            site.add(f"{kind}.example", kind, core={"flow_timer": "1s"})
+            site.add(f"plain-{kind}.example", kind)
+        return site
+
+    def register(self, phone, via="", require=True, expires=600, lower=None):
+        """Returns (what the core saw, the 200)."""
+        message = phone.build("REGISTER", f"sips:{self.domain}", to=f"<{phone.aor}>", headers=[
+            ("Supported", "path, outbound"), ("Expires", str(expires))])
+        message.set("Via", message.rows("Via")[0] + via)
+        if lower:
+            message.headers.insert(1, ("Via", lower))
+        phone.send(message)
+        seen = self.core.expect("REGISTER", call_id=message.call_id)
+        self.core.reply_as_registrar(seen, expires, [("Require", "outbound")] if require else [])
+        return seen, phone.expect(200, call_id=message.call_id)
+
+    @each("pbx", "proxy")
+    def test_KEEP_07__a_registered_device_is_told_and_held_to_it(self):
+        phone = self.phone()
+        _, ok = self.register(phone)
+        self.assertEqual(ok.rows("Flow-Timer"), ["1"])
+        self.assertIn(phone.expect_closed(seconds=8), ("close_notify", "fin"))
+        self.fence(self.phone())
+
+    @each("pbx", "proxy")
+    def test_KEEP_07__keep_alives_keep_the_flow(self):
+        phone, silent = self.phone(), self.phone("bob")
+        self.register(phone)
+        self.register(silent)
+        for count in range(1, 40):
+            phone.stream.write(b"\r\n\r\n")
+            phone.expect_pong(count)
+            try:
+                silent._pump(Deadline(0.1))
+            except streams.Closed:
+                break
+        else:
+            self.fail("the silent device's flow was not dropped")
+        self.fence(phone)
+
+    @each("pbx", "proxy", "plain-pbx", "plain-proxy")
+    def test_KEEP_07__who_is_not_told_is_not_held(self):
+        phone = self.phone()
+        if self.domain.startswith("plain"):
+            self.assertFalse(self.register(phone)[1].has("Flow-Timer"))
+            return
+        self.assertFalse(self.register(phone, require=False)[1].has("Flow-Timer"))
+        self.assertFalse(self.register(phone, lower="SIP/2.0/TLS p.invalid;branch=z9hG4bKp")[1].has("Flow-Timer"))
+        watched = self.phone("bob")
+        self.register(watched)
+        watched.expect_closed(seconds=8)
+        self.fence(phone)
+
+    @each("pbx", "proxy")
+    def test_KEEP_08__an_offer_gets_its_interval_in_the_answer_alone(self):
+        phone = self.phone()
+        for via, expected in ((";keep", "1"), (";KEEP", "1"), (";keep=9", ""), ("", None)):
+            seen, ok = self.register(phone, via, require=False)
+            self.assertEqual(ok.vias[0].params.get("keep"), expected)
+            for own in seen.vias:
+                self.assertIn(own.params.get("keep"), (None, "", "9") if via == ";keep=9" else (None, ""))
+        _, ok = self.register(phone, ";keep")
+        self.assertEqual((ok.vias[0].params["keep"], ok.rows("Flow-Timer")), ("1", ["1"]))
+        _, ok = self.register(phone, ";keep", lower="SIP/2.0/TLS p.invalid;branch=z9hG4bKp;keep=7;x")
+        self.assertEqual([via.params["keep"] for via in ok.vias], ["1", ""])
+        self.assertEqual(ok.vias[1].params["x"], "")
+
+    @each("pbx", "proxy")
+    def test_KEEP_08__an_invite_too_but_no_other_request(self):
+        phone = self.phone()
+        for method, status, expected in (("INVITE", 200, "1"), ("INVITE", 486, ""), ("MESSAGE", 200, "")):
+            message = phone.build(method, f"sips:bob@{self.domain}")
+            message.set("Via", message.rows("Via")[0] + ";keep")
+            phone.send(message)
+            seen = self.core.expect(method, call_id=message.call_id)
+            if method == "INVITE":
+                self.core.reply(seen, 180)
+                self.assertEqual(phone.expect(180).vias[0].params["keep"], "1")
+            self.core.reply(seen, status)
+            answer = phone.expect(status)
+            self.assertEqual(answer.vias[0].params["keep"], expected)
+            if status == 486:
+                phone.send(phone.ack_failure(message, answer))
+                self.core.expect("ACK")
+
+    @each("plain-pbx", "plain-proxy")
+    def test_KEEP_08__without_a_timer_nothing_is_agreed(self):
+        self.assertEqual(self.register(self.phone(), ";keep")[1].vias[0].params["keep"], "")

@@ -1,6 +1,6 @@
 """TRUST and SEC: what may cross the boundary (docs/conformance.md §9)."""
 
-from harness import addresses
+from harness import addresses, pki, streams
 from harness.case import ALL, PBX, PROXY, EdgeTest, StandardTest, each
 from harness.core import Core
 from harness.dialog import establish
@@ -268,3 +268,101 @@ class Untagged(EdgeTest):
         nameserver = self.site.keep(Core(self.dns, 53, name="name server", tcp=False))
         self.refused(phone, phone.build("INVITE", "sip:bob@far.invalid"), 403)
         self.assertTrue(nameserver.is_quiet())
+
+
+class Settings(EdgeTest):
+    """`security.asserted_identity`, `security.removed_headers` and `tls.trusted_peers`."""
+
+    domain = "strip-pbx.example"
+
+    @classmethod
+    def make_site(cls):
+        site = Site()
+        cls.authority = pki.Authority("Client Authority")
+        for kind in ("pbx", "proxy"):
+            site.add(f"strip-{kind}.example", kind, security={"asserted_identity": "strip"})
+            site.add(f"list-{kind}.example", kind, security={"removed_headers": ["X-Vendor", "user-AGENT"]})
+            site.add(f"peers-{kind}.example", kind, tls={
+                "client_certificate": "request", "client_ca": cls.authority.certificate,
+                "trusted_peers": ["Carrier.example", "sbc.carrier.example"]})
+            site.add(f"none-{kind}.example", kind, tls={
+                "client_certificate": "request", "client_ca": cls.authority.certificate})
+        return site
+
+    def names(self, message):
+        return [name.lower() for name, _ in message.headers]
+
+    def to_phone(self, *headers):
+        phone = self.phone()
+        seen, _ = phone.register(self.core)
+        routes = [("Route", value) for value in seen.values("Path")]
+        sent = self.core.request("MESSAGE", seen.contact.spec, self.edge.core_address, contact=None,
+                                 headers=routes + list(headers))
+        got = phone.expect("MESSAGE", call_id=sent.call_id)
+        phone.reply(got, 200)
+        self.core.expect(200)
+        return got
+
+    @each("strip-pbx", "strip-proxy")
+    def test_TRUST_04__a_domain_may_strip_it(self):
+        identity = ("P-Asserted-Identity", "<sip:x@a.example>")
+        for privacy, expected in (([], []), ([("Privacy", "header")], []), ([("Privacy", "id;none")], []),
+                                  ([("Privacy", "none")], [identity[1]])):
+            got = self.to_phone(identity, *privacy)
+            self.assertEqual(got.rows("P-Asserted-Identity"), expected)
+            self.assertEqual(got.rows("Privacy"), [value for _, value in privacy])
+        phone = self.phone()
+        phone.request("MESSAGE", f"sips:bob@{self.domain}", contact=None)
+        self.core.reply(self.core.expect("MESSAGE"), 200, headers=[identity])
+        self.assertEqual(phone.expect(200).rows("P-Asserted-Identity"), [])
+
+    @each("list-pbx", "list-proxy")
+    def test_TRUST_09__the_list_can_be_another(self):
+        phone = self.phone()
+        message = phone.build("MESSAGE", f"sips:bob@{self.domain}", contact=None, headers=[
+            *[(name, "<sip:x@y.invalid>") for name in LISTED], ("x-vendor", "1"), ("User-Agent", "u"), ("X-Vendor2", "2"),
+            ("P-Asserted-Identity", "<sip:boss@a.example>"), (NAME, "1")])
+        seen, _ = self.through(phone, message)
+        for name in LISTED:
+            self.assertEqual(seen.rows(name), ["<sip:x@y.invalid>"])
+        self.assertEqual(seen.rows("X-Vendor2"), ["2"])
+        self.assertFalse({"x-vendor", "user-agent", "p-asserted-identity"} & set(self.names(seen)))
+        of(seen)  # one tag, and it is ours
+
+    def peer(self, *names):
+        """A peer that shows a certificate with these names, or none."""
+        context = streams.client_context(pki.authority().certificate)
+        if names:
+            pair = self.authority.issue(*names)
+            context.load_cert_chain(pair.certificate, pair.key)
+        return self.phone(context=context)
+
+    def asserted(self, phone):
+        message = phone.build("MESSAGE", f"sips:bob@{self.domain}", contact=None, headers=[
+            ("P-Asserted-Identity", "<sip:boss@a.example>"), ("P-Preferred-Identity", "<sip:boss@a.example>"),
+            ("P-Asserted-Identity", "<tel:+1>")])
+        seen, _ = self.through(phone, message)
+        self.assertFalse(seen.has("P-Preferred-Identity"))
+        return seen.rows("P-Asserted-Identity")
+
+    @each("peers-pbx", "peers-proxy")
+    def test_TRUST_05__a_listed_peer_asserts_identities(self):
+        both = ["<sip:boss@a.example>", "<tel:+1>"]
+        for names, expected in ((("carrier.example",), both), (("other.example", "SBC.carrier.example"), both),
+                                (("other.example",), []), (("*.example",), []), (("x.carrier.example",), []), ((), [])):
+            with self.subTest(names):
+                self.assertEqual(self.asserted(self.peer(*names)), expected)
+
+    @each("peers-pbx", "peers-proxy")
+    def test_TRUST_05__also_in_its_answers(self):
+        for names, expected in ((("carrier.example",), ["<tel:+1>"]), (("other.example",), [])):
+            phone = self.peer(*names)
+            seen, _ = phone.register(self.core)
+            routes = [("Route", value) for value in seen.values("Path")]
+            sent = self.core.request("MESSAGE", seen.contact.spec, self.edge.core_address, contact=None, headers=routes)
+            phone.reply(phone.expect("MESSAGE", call_id=sent.call_id), 200, headers=[("P-Asserted-Identity", "<tel:+1>")])
+            self.assertEqual(self.core.expect(200).rows("P-Asserted-Identity"), expected)
+
+    @each("none-pbx", "none-proxy")
+    def test_TRUST_05__a_certificate_alone_is_no_trust(self):
+        self.assertEqual(self.asserted(self.peer("carrier.example")), [])

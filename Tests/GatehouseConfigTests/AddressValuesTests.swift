@@ -19,6 +19,19 @@ struct AddressValuesTests {
     }
 
     @Test(
+        "TRUST-09: a header field that requests need is none to remove",
+        arguments: [
+            ("Diversion", true), ("user-agent", true), ("X-Vendor.Id", true), ("Via", false), ("v", false),
+            ("CONTACT", false),
+            ("r", false), ("X-Gatehouse-Session", false), ("Max-Forwards", false), ("", false), ("X Y", false),
+            ("X:", false),
+            ("Ünder", false), ("a\r\nb", false),
+        ] as [(String, Bool)])
+    func removedHeader(text: String, isTaken: Bool) {
+        #expect((value { () throws(ValueFault) in try parseRemovedHeader(text) } != nil) == isTaken)
+    }
+
+    @Test(
         "CONFIG: a core bind names UDP or TCP",
         arguments: [
             ("udp:10.0.0.2:5060", "udp 10.0.0.2:5060"), ("TCP:[::1]:5060", "tcp [::1]:5060"),

@@ -108,14 +108,14 @@ struct RequestEditTests {
     }
 
     @Test(
-        "TRUST-03: Privacy asks for it with the word id, in any case and company",
+        "TRUST-03, TRUST-04: Privacy asks with the word id and declines with none, in any case and company",
         arguments: [
-            ("id", true), ("ID", true), ("header;id", true), ("id ; critical", true),
-            ("none", false), ("user;header", false), ("ids", false), (nil, false),
-        ] as [(String?, Bool)])
-    func privacy(value: String?, asks: Bool) throws {
+            ("id", .asked), ("ID", .asked), ("header;id", .asked), ("id ; critical", .asked), ("none;id", .asked),
+            ("none", .declined), ("NONE", .declined), ("user;header", nil), ("ids", nil), ("", nil), (nil, nil),
+        ] as [(String?, Message.IdentityPrivacy?)])
+    func privacy(value: String?, says: Message.IdentityPrivacy?) throws {
         let message = try request("INVITE sip:b@a SIP/2.0", value.map { ["Privacy: \($0)"] } ?? [])
-        #expect(message.asksForPrivacy == asks)
+        #expect(message.identityPrivacy == says)
     }
 
     @Test("RR-01: what opens or refreshes a dialog is record-routed")

@@ -134,7 +134,8 @@ extension Worker {
         let idle = nanoseconds(self.snapshot.configuration.edge.timers.idle)
         let registered = max(idle, nanoseconds(.seconds(86_400)))
         let gone = self.datagramFlows.all.filter { state in
-            state.unanswered <= 0 && now &- state.lastActivity > (state.isRegistered ? registered : idle)
+            let most = state.silenceLimit.map { nanoseconds($0) } ?? (state.isRegistered ? registered : idle)
+            return state.unanswered <= 0 && now &- state.lastActivity > most
         }
         for state in gone { self.forget(state) }
         self.retireOutsideSockets()

@@ -34,6 +34,10 @@ final class FlowState {
     var isKnownToPeer = false
     /// Whether a device registered over a datagram flow.
     var isRegistered = false
+    /// The names in the peer's certificate, where that was verified.
+    var provedNames: PresentedNames?
+    /// How long a device that was told a Flow-Timer may be silent; nil: as long as its registration lasts.
+    var silenceLimit: Duration?
     /// When a datagram last came or went, in nanoseconds of the worker's clock.
     var lastActivity: UInt64 = 0
 
@@ -87,8 +91,9 @@ final class FlowState {
     }
 
     /// Says what is known once a connection of ours is open.
-    func describe(_ facts: ArrivalFacts) {
+    func describe(_ facts: ArrivalFacts, provedNames: PresentedNames?) {
         self.facts = facts.text
+        self.provedNames = provedNames
     }
 
     /// The domain in the newest configuration.

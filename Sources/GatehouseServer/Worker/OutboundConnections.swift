@@ -206,7 +206,7 @@ extension Worker {
             state.describe(
                 ArrivalFacts(
                     transport: .tls, domain: domain.configuration.name, tlsVersion: tls.version, cipher: tls.cipher,
-                    peer: flow.remote, verified: tls.verified?.displayName))
+                    peer: flow.remote, verified: tls.verified?.displayName), provedNames: tls.verified?.names)
         }
         var limits = self.messageLimits
         limits.messageSize = domain.limits.messageSizeInBytes

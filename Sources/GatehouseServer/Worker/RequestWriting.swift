@@ -22,11 +22,17 @@ extension Worker {
         var editor = MessageEditor(message)
         let isPBX = passage.domain.isPBX
         let method = message.method
+        let removed = passage.domain.removedHeaders
         for field in message.fields {
+            if removed.contains(field, in: message.bytes) {
+                editor.remove(field)  // TRUST-09
+                continue
+            }
             switch field.name {
-            case .gatehouse, .pAssertedIdentity, .pPreferredIdentity, .remotePartyID, .pChargingVector,
-                .pChargingFunctionAddresses, .diversion:
-                editor.remove(field)  // TRUST-01, TRUST-02, TRUST-06, TRUST-09
+            case .gatehouse, .pPreferredIdentity:
+                editor.remove(field)  // TRUST-02, TRUST-06
+            case .pAssertedIdentity:
+                if !passage.domain.trusts(state.provedNames) { editor.remove(field) }  // TRUST-01, TRUST-05
             case .via, .route, .recordRoute, .path:
                 if isPBX { editor.remove(field) }
             default:
@@ -83,13 +89,15 @@ extension Worker {
     ) throws(ForwardFault) -> [UInt8] {
         var editor = MessageEditor(message)
         let isPBX = passage.domain.isPBX
-        let hidesIdentity = message.asksForPrivacy
+        let privacy = message.identityPrivacy
+        let hidesIdentity =
+            privacy == .asked || privacy == nil && passage.domain.configuration.security.assertedIdentity == .strip
         for field in message.fields {
             switch field.name {
             case .gatehouse:
                 editor.remove(field)  // TRUST-07
             case .pAssertedIdentity:
-                if hidesIdentity { editor.remove(field) }  // TRUST-03
+                if hidesIdentity { editor.remove(field) }  // TRUST-03, TRUST-04
             case .via, .recordRoute, .path, .serviceRoute:
                 if isPBX { editor.remove(field) }
             case .route:
@@ -217,19 +225,6 @@ extension Method {
         switch self {
         case .invite, .subscribe, .refer, .notify, .update, .other: true
         case .ack, .bye, .cancel, .register, .options, .publish, .info, .message, .prack: false
-        }
-    }
-}
-
-extension Message {
-    /// `Privacy: id` asks that the asserted identity stay inside (RFC 3325 §7).
-    var asksForPrivacy: Bool {
-        guard self.first(.privacy) != nil else { return false }
-        return self.values(of: .privacy).contains { value in
-            self.bytes[value.range].split(separator: 0x3B).contains { word in
-                let word = String(decoding: word, as: UTF8.self).lowercased()
-                return word.filter { $0 != " " && $0 != "\t" } == "id"
-            }
         }
     }
 }

@@ -92,6 +92,9 @@ extension Worker {
         }
         if transaction.request.method == .register, response.status / 100 == 2 {
             self.registered(transaction, response)
+            if let flow = transaction.passage.flow, let state = self.state(ofFlow: flow.number) {
+                self.watchSilence(of: state, response, transaction)
+            }
         }
         transaction.respond(bytes, status: response.status)
         self.metrics.messageForwarded(
@@ -158,11 +161,18 @@ extension Worker {
         let passage = transaction.passage
         let isPBX = passage.domain.isPBX
         var editor = MessageEditor(response)
+        let isTrusted = passage.direction == .toOutside && passage.domain.trusts(self.provedNames(of: branch.leg))
+        let privacy = response.identityPrivacy
+        let strips =
+            privacy == .asked || privacy == nil && passage.domain.configuration.security.assertedIdentity == .strip
+        let keepAlive = self.keepAlive(for: response, transaction)
         for field in response.fields {
             switch field.name {
             case .gatehouse:
                 editor.remove(field)  // TRUST-07
-            case .pAssertedIdentity, .pPreferredIdentity, .remotePartyID, .pChargingVector,
+            case .pAssertedIdentity:
+                if passage.direction == .toOutside ? !isTrusted : strips { editor.remove(field) }
+            case .pPreferredIdentity, .remotePartyID, .pChargingVector,
                 .pChargingFunctionAddresses:
                 if passage.direction == .toOutside { editor.remove(field) }  // TRUST-01: U's own claim
             case .via, .recordRoute, .path, .serviceRoute:
@@ -185,12 +195,19 @@ extension Worker {
                     editor.insertAtTop("Record-Route", transaction.request.unfolded(row.value))
                 }
             }
-            for row in transaction.request.viaRows(receivedFrom: transaction.origin.source).reversed() {
+            let rows = transaction.request.viaRows(receivedFrom: transaction.origin.source, keepAlive: keepAlive)
+            for row in rows.reversed() {
                 editor.insertAtTop("Via", row)
             }
         } else {
             guard let via = response.topVia else { return nil }
             editor.remove(value: via.value, of: .via)
+            if passage.direction == .toCore { editor.settleKeepAlive(keepAlive) }
+        }
+        if let seconds = self.flowTimer(for: response, transaction) {
+            var text: [UInt8] = []
+            text.append(decimal: UInt64(clamping: seconds))
+            editor.append("Flow-Timer", text)
         }
         for challenge in challenges {
             for field in challenge.fields where field.name == .wwwAuthenticate || field.name == .proxyAuthenticate {

@@ -70,9 +70,11 @@ extension Worker: StreamFlowOwner {
         let facts = ArrivalFacts(
             transport: flow.transport, domain: domain.configuration.name, tlsVersion: tls?.version,
             cipher: tls?.cipher, peer: flow.remote, verified: tls?.verified?.displayName)
-        flow.userData = FlowState(
+        let state = FlowState(
             side: .outside, transport: flow.transport, remote: flow.remote, local: flow.local, reference: reference,
             domain: domain, generation: self.snapshot.generation, source: source, facts: facts.text)
+        flow.userData = state
+        state.provedNames = tls?.verified?.names
         self.flows[flow.id.number] = flow
         var limits = self.messageLimits
         limits.messageSize = domain.limits.messageSizeInBytes
