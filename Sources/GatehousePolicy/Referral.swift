@@ -3,7 +3,7 @@ public import SIPMessage
 /// What a REFER asks the other side to call, as far as that is the edge's to judge (RFC 3515 §2.1).
 public struct Referral: Equatable, Sendable {
     public enum Target: UInt8, Sendable, CaseIterable {
-        /// A URI of ours, which stands for one that the other side knows (PBX-12).
+        /// A URI of ours, which stands for one that the other side knows, or one of the core's own (PBX-12).
         case ours
         case sips
         /// `sips:` with the `transport=tls` that RFC 5630 §3.1.1 deprecates (REFER-04).
@@ -28,7 +28,7 @@ public struct Referral: Equatable, Sendable {
     /// What is known of a Refer-To URI beside its text.
     public enum Owner: Equatable, Sendable {
         case foreign
-        /// It is ours and stands for this URI of the core, inside the boundary.
+        /// It stands for the core itself, inside the boundary, which the other side knows by this URI.
         case core([UInt8])
         /// It is ours and stands for this URI of a device.
         case device([UInt8])

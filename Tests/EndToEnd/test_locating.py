@@ -115,6 +115,18 @@ class NextHop(OutboundTest):
         self.assertEqual([query.kind for query in self.dns.asked(name)], ["NAPTR"])
         self.assertEqual(self.dns.asked("far.invalid"), [])
 
+    def test_RT_09__the_outbound_proxy_is_pushed_above_the_routes_with_lr(self):
+        for kind in ("", "-pbx"):
+            with self.subTest(kind=kind):
+                self.domain, proxy = f"proxied{kind}.example", self.proxy("proxied")
+                routes = ["<sip:one.invalid;lr>", "<sip:two.invalid;lr;x=1>"]
+                sent = self.leg("sip:bob@far.invalid", routes)
+                got = proxy.expect("MESSAGE", call_id=sent.call_id)
+                self.assertEqual(got.uri, sent.uri)
+                self.assertEqual(got.values("Route"), ["<sip:proxy.proxied.example;transport=tcp;lr>", *routes])
+                proxy.reply(got, 200)
+                self.core.expect(200, call_id=sent.call_id)
+
     def test_RT_06__maddr_is_the_only_target(self):
         far = self.far(udp=5066)
         seen = self.goes_to(far, "udp", f"sip:bob@far.invalid:5066;maddr={far.ip}")

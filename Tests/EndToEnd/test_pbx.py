@@ -59,6 +59,21 @@ class Mapping(StandardTest):
         self.assertEqual(of(seen)["arrived"], "sips")
 
     @each(*PBX)
+    def test_URI_04__a_contact_loses_what_no_request_uri_has(self):
+        for given, target in (("sips:alice@192.0.2.7;method=INVITE;x=1?Subject=hi&Route=%3csip:x%3e", "sips:alice@192.0.2.7;x=1"),
+                              ("sips:alice@192.0.2.7:5061?Subject=x", "sips:alice@192.0.2.7:5061"),
+                              ("sips:alice@192.0.2.7;x;METHOD=BYE", "sips:alice@192.0.2.7;x")):
+            phone = self.phone(contact=given)
+            uri, _, ok = self.register(phone)
+            self.assertEqual(ok.contact.spec, given)
+            got = self.delivered(uri, phone)
+            self.assertEqual(got.uri, target)
+            self.assertFalse(got.has("Subject") or got.has("Route"))
+            call = establish(phone, self.core, f"sips:bob@{self.domain}")
+            sent = call.callee.send("INFO")
+            self.assertEqual(phone.expect("INFO", call_id=sent.call_id).uri, target)
+
+    @each(*PBX)
     def test_PBX_02__the_devices_contact_becomes_a_token(self):
         phone = self.phone()
         call = establish(phone, self.core, f"sips:bob@{self.domain}")

@@ -263,6 +263,28 @@ class Transfer(EdgeTest):
             value = f"Bob <{seen.contact.spec}>"
             self.assertEqual(self.cross(one.callee, alice, value), [f"Bob <{bob.contact}>"])
 
+    @each("pbx-udp", "pbx-tcp")
+    def test_PBX_12__a_target_at_the_cores_own_address_is_hidden_and_comes_back(self):
+        for scheme, arrived in (("sips", "sips"), ("sip", "tls")):
+            phone = self.phone(scheme=scheme)
+            call = establish(phone, self.core, f"{scheme}:bob@{self.domain}")
+            port = ";transport=tcp" if self.core.transport == "tcp" else ""
+            for uri in (f"sip:1234@{self.core.ip}{port}", self.core.contact):
+                seen, = self.cross(call.callee, phone, self.replacing(uri, call, ";x=1"))
+                self.assertNotIn(self.core.ip, seen)
+                target, _, headers = NameAddr(seen).spec.partition("?")
+                self.assertTrue(target.startswith(f"{scheme}:"), target)
+                self.assertTrue(seen.endswith("&X=%3cy%3E>;hp=1"))
+                self.assertTrue(headers.startswith("Replaces="))
+                invite = phone.invite(target, headers=[("Replaces", "1;to-tag=a;from-tag=b")])
+                got = self.core.expect("INVITE", call_id=invite.call_id)
+                self.assertEqual(got.uri, f"{uri};x=1")
+                self.assertEqual(got.rows("Replaces"), invite.rows("Replaces"))
+                self.assertEqual(of(got)["arrived"], arrived)
+                self.core.reply(got, 486)
+                phone.send(phone.ack_failure(invite, phone.expect(486, call_id=invite.call_id)))
+                self.core.expect("ACK")
+
     def test_PBX_12__a_sip_device_is_no_target_for_a_sips_session(self):
         alice, bob = self.phone("alice"), self.phone("bob", scheme="sip")
         one = establish(alice, self.core, f"sips:x@{self.domain}")

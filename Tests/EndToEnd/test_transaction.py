@@ -286,3 +286,21 @@ class Transactions(StandardTest):
         seen = self.core.expect("MESSAGE", call_id=message.call_id)
         self.core.reply(seen, 200)
         phone.expect(200)
+
+    @each(*ALL)
+    def test_TXN_32__an_answer_that_cannot_be_sent_leaves_the_transaction_as_it_is(self):
+        phone = self.phone()
+        invite = phone.invite(f"sips:bob@{self.domain}")
+        seen = self.core.expect("INVITE", call_id=invite.call_id)
+        phone.expect(100)
+        phone.close()
+        self.fence(self.phone("carol"))
+        self.core.reply(seen, 486)
+        self.core.expect("ACK", call_id=invite.call_id)
+        again = self.phone()
+        again.send(invite)  # a copy, over another connection: absorbed
+        self.fence(again)
+        again.send(again.ack_failure(invite, seen.reply(486, to_tag="x")))
+        self.fence(again)
+        self.assertEqual(len(self.core.copies("INVITE")), 1)
+        self.assertEqual(len(self.core.copies("ACK")), 1)

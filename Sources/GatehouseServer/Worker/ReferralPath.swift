@@ -34,13 +34,15 @@ extension Worker {
         return referral
     }
 
-    /// What a URI of ours stands for on the other side. Only a `pbx` core and its devices are given any.
+    /// What a URI of ours stands for on the other side, or one of the core's own is shown as. Only a `pbx` core and its devices are given any.
     private func owner(
         of uri: URI, in bytes: [UInt8], _ passage: Passage, from source: IPAddress
     ) throws(Refusal) -> Referral.Owner {
         guard passage.domain.isPBX else { return .foreign }
         switch (self.token(of: uri, in: bytes), passage.direction) {
-        case (.none, _):
+        case (.none, .toOutside):
+            return self.hidden(uri, in: bytes, passage).map { .core($0) } ?? .foreign
+        case (.none, .toCore):
             return .foreign
         case (.token(.core(let core)), .toCore):
             guard core.domain == passage.domain.key else { throw Refusal(403, .otherDomain) }
@@ -59,6 +61,22 @@ extension Worker {
         case (.token, _):
             throw Refusal(404, .unknownToken)
         }
+    }
+
+    /// A URI at the core's own address, as the outside may see it: by a token, like the core's Contact (PBX-03), so that the
+    /// call that the device makes to it comes back here; nil for any other.
+    private func hidden(_ uri: URI, in bytes: [UInt8], _ passage: Passage) -> [UInt8]? {
+        guard uri.isSIP, let address = uri.hostAddress(in: bytes), self.snapshot.trustedSources.contains(address) else {
+            return nil
+        }
+        let transport: Transport = uri.transport(in: bytes) == .tcp ? .tcp : .udp
+        let endpoint = Endpoint(address: address, port: uri.port ?? transport.defaultPort)
+        guard !self.coreBinds.entries.contains(where: { $0.endpoint == endpoint }) else { return nil }
+        let token = Token.core(
+            .init(
+                domain: passage.domain.key, session: passage.session, transport: transport, target: endpoint,
+                contact: asRequestURI(uri.whole.bytes(in: bytes))))
+        return self.text(of: token).map { self.outsideURI($0, passage) }
     }
 
     /// A core reaches the devices of its own domains (PBX-14), by a REFER too.
