@@ -7,6 +7,7 @@ internal import SIPMessage
 public final class CertificateStore: Sendable {
     private let listeners: [Endpoint: ListenerTable]
     private let outbound: [String: OutboundCredentials]
+    private let clientTrust: [String: [UInt8]]
     private let files: CertificateFiles
     private let facts: [CertificateFacts]
     /// What `check` would warn of, and this load let pass.
@@ -37,6 +38,7 @@ public final class CertificateStore: Sendable {
     private init(_ draft: Draft) {
         self.listeners = draft.listeners
         self.outbound = draft.outbound
+        self.clientTrust = draft.clientTrust
         self.files = draft.files
         self.facts = draft.facts
         self.warnings = draft.problems
@@ -75,6 +77,9 @@ public final class CertificateStore: Sendable {
     /// What the domain shows and demands on connections that it opens; nil for a domain that this store doesn't know.
     public func outboundCredentials(of domain: String) -> OutboundCredentials? { self.outbound[domain] }
 
+    /// SHA-256 over what the domain judges client certificates by; nil for a domain without TLS.
+    public func clientTrust(of domain: String) -> [UInt8]? { self.clientTrust[domain] }
+
     /// Which domain answers on an address.
     func answer(on listener: Endpoint, to serverName: ClientHello.ServerName) -> ListenerTable.Answer {
         (self.listeners[listener] ?? ListenerTable()).answer(to: serverName)
@@ -93,6 +98,7 @@ extension CertificateStore {
         var files: CertificateFiles
         var listeners: [Endpoint: ListenerTable] = [:]
         var outbound: [String: OutboundCredentials] = [:]
+        var clientTrust: [String: [UInt8]] = [:]
         var facts: [CertificateFacts] = []
         var problems: [CertificateProblem] = []
 
@@ -107,6 +113,7 @@ extension CertificateStore {
                 self.problems += check.problems
                 self.facts += check.facts
                 self.outbound[domain.name] = check.outbound
+                self.clientTrust[domain.name] = check.served?.clientTrust
                 guard let tls = domain.tls else { continue }
                 for endpoint in Set(tls.binds) {
                     self.problems += Self.conflicts(

@@ -60,6 +60,15 @@ extension TLSEngine {
         }
     }
 
+    /// SHA-256 over what the peer's certificate is judged by.
+    var trust: [UInt8] {
+        switch self.setup?.role {
+        case .server: self.setup?.domain?.clientTrust ?? []
+        case .client(let credentials, _): credentials.trust
+        case nil: []
+        }
+    }
+
     /// Whether the peer asked for our certificate, and we have one to show.
     var hasShownCertificate: Bool {
         guard case .client(let credentials, _) = self.setup?.role else { return true }

@@ -11,6 +11,9 @@ public final class OutboundCredentials: Sendable {
     public let verifies: Bool
     /// Whether the subject's common name counts where a certificate has no subjectAltName.
     let acceptsCommonName: Bool
+    /// SHA-256 over what a peer's certificate is judged by: a connection that was verified by something else is none for
+    /// new requests.
+    public let trust: [UInt8]
     /// Whether a revocation list still counts that is past its next update.
     let acceptsExpiredLists: Bool
 
@@ -21,6 +24,8 @@ public final class OutboundCredentials: Sendable {
         self.verifies = settings.verify
         self.acceptsCommonName = settings.acceptsCommonName
         self.acceptsExpiredLists = settings.crlExpired == .accept
+        self.trust = anchors.trust(
+            acceptingExpiredLists: settings.crlExpired == .accept, acceptingCommonName: settings.acceptsCommonName)
     }
 
     func apply(to ssl: OpaquePointer, verifying: Bool) throws(OpenSSLError) {

@@ -25,6 +25,8 @@ final class ServedDomain: Sendable {
     let clientCertificate: TLSSettings.ClientCertificate
     /// There where client certificates are asked for.
     let clientAuthorities: TrustAnchors?
+    /// SHA-256 over what client certificates are judged by; empty where none is asked for.
+    let clientTrust: [UInt8]
     /// Whether a revocation list still counts that is past its next update.
     let acceptsExpiredLists: Bool
     let unknownSNI: TLSSettings.UnknownSNI
@@ -40,6 +42,8 @@ final class ServedDomain: Sendable {
         self.clientCertificate = settings.clientCertificate
         self.clientAuthorities = settings.clientCertificate == .none ? nil : clientAuthorities
         self.acceptsExpiredLists = settings.clientCRLExpired == .accept
+        self.clientTrust =
+            self.clientAuthorities?.trust(acceptingExpiredLists: settings.clientCRLExpired == .accept) ?? []
         self.unknownSNI = settings.unknownSNI
         let rules = [
             name, settings.minimumVersion.rawValue, settings.ciphers ?? "", settings.clientCertificate.rawValue,

@@ -189,7 +189,7 @@ public final class TLSEngine {
         guard SSL_get_verify_mode(self.ssl) & SSL_VERIFY_PEER != 0, SSL_get_verify_result(self.ssl) == Int(X509_V_OK),
             let certificate = SSL_get0_peer_certificate(self.ssl)
         else { return nil }
-        return VerifiedPeer(X509Certificate(sharing: certificate))
+        return VerifiedPeer(X509Certificate(sharing: certificate), trust: self.trust)
     }
 
     // MARK: Plaintext

@@ -42,8 +42,11 @@ public final class VerifiedPeer: Sendable {
     public let fingerprint: String
     /// Seconds since 1970.
     public let notAfter: Int64
+    /// SHA-256 over what it was judged by; compare `OutboundCredentials.trust` and `CertificateStore.clientTrust(of:)`.
+    public let trust: [UInt8]
 
-    init(_ certificate: X509Certificate) {
+    init(_ certificate: X509Certificate, trust: [UInt8]) {
+        self.trust = trust
         self.names = certificate.names
         self.permittedUse = certificate.permittedUse
         self.fingerprint = certificate.fingerprint

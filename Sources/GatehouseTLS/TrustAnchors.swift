@@ -101,6 +101,12 @@ final class TrustAnchors: @unchecked Sendable {
         }
     }
 
+    /// SHA-256 over all that a peer's certificate is judged by: after a reload that changed it, what was verified before counts
+    /// no more for new requests.
+    func trust(acceptingExpiredLists: Bool, acceptingCommonName: Bool = false) -> [UInt8] {
+        sha256(self.digest + [acceptingExpiredLists ? 1 : 0, acceptingCommonName ? 1 : 0])
+    }
+
     private func add(_ lists: RevocationLists) throws(CertificateFileError) {
         for (index, list) in lists.handles.enumerated() where X509_STORE_add_crl(self.handle, list) != 1 {
             throw .malformed(block: index + 1, reason: reasonText(takeErrorCode()))

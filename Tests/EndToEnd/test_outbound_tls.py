@@ -223,26 +223,55 @@ class Revocation(CertificateTest):
         name, intermediate = self.name(), pki.Authority("Intermediate", pki.authority())
         self.refused(intermediate.issue(name), name, "has no list of whoever issued")
 
+    def reload(self, log="configuration reloaded"):
+        mark = self.edge.mark()
+        self.edge.signal(signal.SIGHUP)
+        self.edge.wait_log(log, after=mark)
+
     def test_CERT_08__a_new_list_counts_after_a_reload(self):
         self.domain, name = "changing.example", self.name()
         issue = pki.authority().issue
-        pair = issue(name)
+        pair, client = issue(name), issue("phone9")
         self.accepted(issue(other := self.name()), other)
-        client = issue("phone9")
         self.assertTrue(self.greets(client))
         shutil.copyfile(pki.authority().revoke(pair, client), self.changing)
-        self.edge.signal(signal.SIGHUP)
-        self.edge.wait_log("configuration reloaded", after=self.log_mark)
+        self.reload()
         self.assertFalse(self.greets(client))
         self.accepted(issue(other := self.name()), other)
         self.refused(pair, name, "is revoked")
         # A list that can't be read keeps what was in force.
-        mark = self.edge.mark()
         with open(self.changing, "w") as file:
             file.write("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n")
-        self.edge.signal(signal.SIGHUP)
-        self.edge.wait_log(r"changing\.crl: PEM block 1 is no revocation list", after=mark)
+        self.reload(r"changing\.crl: PEM block 1 is no revocation list")
         self.assertFalse(self.greets(client))
+
+    def test_CERT_08__connections_of_a_peer_that_was_revoked_carry_no_new_requests(self):
+        self.domain = "changing.example"
+        shutil.copyfile(pki.authority().revoke(), self.changing)
+        self.reload()
+        opened, aliased = self.name(), self.name()
+        pairs = [pki.authority().issue(opened), pki.authority().issue(aliased)]
+        far, other = self.watched(pairs[0], opened), self.watched(pairs[1], aliased)
+        self.goes_to(far, "tls", f"sips:bob@{opened}")
+        peer = self.phone("p", source=other.ip, context=streams.client_context(
+            pki.authority().certificate, certificate=pairs[1]))
+        peer.sent_by = f"{other.ip}:5061"
+        message = peer.build("MESSAGE", f"sips:bob@{self.domain}", contact=None)
+        self.through(peer, message.set("Via", message.get("Via") + ";alias"))
+        sent = self.leg(f"sips:bob@{aliased}")
+        peer.reply(peer.expect("MESSAGE", call_id=sent.call_id), 200)
+        self.core.expect(200, call_id=sent.call_id)
+        # A reload that changes nothing changes nothing here.
+        self.reload()
+        self.goes_to(far, "tls", f"sips:bob@{opened}")
+        self.assertEqual(len(far.accepted), 1)
+        shutil.copyfile(pki.authority().revoke(*pairs), self.changing)
+        self.reload()
+        for name, there in ((opened, far), (aliased, other)):
+            self.fails(500, f"sips:bob@{name}", text="is revoked")
+            self.assertEqual(len(there.handshake_failures), 1)
+            there.expect_nothing()
+        peer.expect_nothing()
 
 
 class Unverified(CertificateTest):

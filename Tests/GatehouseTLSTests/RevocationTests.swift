@@ -155,4 +155,32 @@ struct RevocationTests {
         edge.store = try CertificateStore.load([domain], reusing: edge.store)
         #expect(try edge.handshake(offer).outcome.failure?.cause == .certificateInvalid)
     }
+
+    @Test("CERT-08: what was verified by other authorities or lists is known by its trust")
+    func trust() throws {
+        let list = try self.pki.write("list.pem", revoking: [])
+        let store = try CertificateStore.load([self.domain(list)], reusing: nil)
+        let same = try CertificateStore.load([self.domain(list)], reusing: store)
+        func trust(_ store: CertificateStore) throws -> [[UInt8]] {
+            [
+                try #require(store.outboundCredentials(of: "a.example")?.trust),
+                try #require(store.clientTrust(of: "a.example")),
+            ]
+        }
+        #expect(try trust(same) == trust(store))
+        try self.pki.write("list.pem", revoking: [self.bad])
+        let others = [
+            try self.domain(list),
+            try self.domain(self.pki.write("again.pem", revoking: []), .accept),
+            try self.domain(self.pki.write("again.pem", revoking: []), authorities: [self.pki.root, self.good]),
+        ]
+        for other in others {
+            let changed = try trust(CertificateStore.load([other], reusing: store))
+            #expect(zip(changed, try trust(store)).allSatisfy { $0 != $1 })
+        }
+        let edge = try TestEdge([self.domain(list)])
+        var offer = ScriptedClient.Offer("a.example")
+        offer.certificate = try self.pki.write("peer", self.good)
+        #expect(try edge.handshake(offer).engine.facts?.verified?.trust == edge.store.clientTrust(of: "a.example"))
+    }
 }

@@ -144,7 +144,7 @@ final class CandidateWalk: ConnectionWaiter, TimerTarget {
         if candidate.transport == .tls, let leg = self.worker.aliasedLeg(to: candidate, self.domain) {
             return self.finish(OutboundWay(judged: pending.judged, transport: .tls, leg: leg, state: nil))
         }
-        let key = OutboundKey(pending.judged, self.domain)
+        let key = OutboundKey(pending.judged, self.domain, trust: self.worker.outboundTrust(of: self.domain))
         switch self.worker.connection(key, self.domain, for: self) {
         case .open(let state):
             self.finish(

@@ -71,7 +71,8 @@ extension Worker {
         let outbound = route.domain.configuration.outbound
         if route.hop.port == nil, route.hop.transport == nil, outbound.transports.contains(.tls),
             !candidates.contains(where: { $0.candidate.transport == .tls }),
-            let open = self.outbound.openConnection(to: route.hop.identity, of: route.domain.key)
+            let open = self.outbound.openConnection(
+                to: route.hop.identity, of: route.domain.key, trust: self.outboundTrust(of: route.domain))
         {
             // SIPS-15: a peer that has proved its name is spoken to over the connection that there is.
             let candidate = Candidate(

@@ -16,8 +16,11 @@ struct OutboundKey: Hashable {
     /// Whom the peer proved to be; nil for TCP.
     var identity: PeerIdentity?
     var verifies: Bool
+    /// What the peer's certificate was judged by; empty where it was not.
+    var trust: [UInt8]
 
-    init(_ judged: JudgedCandidate, _ domain: DomainRuntime) {
+    /// - Parameter trust: the domain's as of now.
+    init(_ judged: JudgedCandidate, _ domain: DomainRuntime, trust: [UInt8]) {
         let candidate = judged.candidate
         self.domain = domain.key
         self.remote = candidate.endpoint
@@ -25,6 +28,7 @@ struct OutboundKey: Hashable {
         self.serverName = candidate.transport == .tls ? candidate.serverName : nil
         self.identity = candidate.transport == .tls ? candidate.identity : nil
         self.verifies = candidate.transport == .tls && judged.verifies
+        self.trust = self.verifies ? trust : []
     }
 }
 
@@ -62,6 +66,7 @@ struct OutboundPool {
     private struct ProvedKey: Hashable {
         var domain: DomainKey
         var identity: PeerIdentity
+        var trust: [UInt8]
     }
 
     private struct AsideKey: Hashable {
@@ -94,12 +99,12 @@ struct OutboundPool {
 
     private static func place(of key: OutboundKey) -> ProvedKey? {
         guard key.verifies, let identity = key.identity else { return nil }
-        return ProvedKey(domain: key.domain, identity: identity)
+        return ProvedKey(domain: key.domain, identity: identity, trust: key.trust)
     }
 
     /// An open TLS connection of the domain whose peer proved to be `identity` (SIPS-15).
-    func openConnection(to identity: PeerIdentity, of domain: DomainKey) -> OutboundConnection? {
-        guard let key = self.proved[ProvedKey(domain: domain, identity: identity)],
+    func openConnection(to identity: PeerIdentity, of domain: DomainKey, trust: [UInt8]) -> OutboundConnection? {
+        guard let key = self.proved[ProvedKey(domain: domain, identity: identity, trust: trust)],
             let connection = self.connections[key], connection.flow.isUsable
         else { return nil }
         return connection
@@ -127,6 +132,11 @@ struct OutboundPool {
 }
 
 extension Worker {
+    /// What the domain judges a peer's certificate by, as of now.
+    func outboundTrust(of domain: DomainRuntime) -> [UInt8] {
+        self.snapshot.certificates.outboundCredentials(of: domain.configuration.name)?.trust ?? []
+    }
+
     enum OutboundConnect {
         case open(FlowState)
         case awaited
@@ -272,7 +282,8 @@ extension Worker {
         guard outbound.reuse,
             let flow = self.shared.aliases.flow(
                 candidate.endpoint, domain: domain.key, identity: candidate.identity,
-                acceptingCommonName: outbound.acceptsCommonName)
+                acceptingCommonName: outbound.acceptsCommonName,
+                trust: self.snapshot.certificates.clientTrust(of: domain.configuration.name))
         else { return nil }
         if flow.worker == self.index, !(self.flows[flow.number]?.isUsable ?? false) { return nil }
         return .flow(flow)
@@ -299,10 +310,11 @@ final class AliasTable: Sendable {
     }
 
     func flow(
-        _ endpoint: Endpoint, domain: DomainKey, identity: PeerIdentity, acceptingCommonName: Bool
+        _ endpoint: Endpoint, domain: DomainKey, identity: PeerIdentity, acceptingCommonName: Bool,
+        trust: @autoclosure () -> [UInt8]?
     ) -> FlowID? {
         guard let alias = self.aliases.withLock({ $0[Key(domain: domain, endpoint: endpoint)] }),
-            alias.peer.names.prove(identity, acceptingCommonName: acceptingCommonName)
+            alias.peer.names.prove(identity, acceptingCommonName: acceptingCommonName), alias.peer.trust == trust()
         else { return nil }
         return alias.flow
     }
