@@ -287,6 +287,30 @@ class Connections(OutboundTest):
                 self.goes_to(far, "tls", f"sips:bob@{name}")
         self.assertEqual(far.accepted, [("TLS", name) for name in names])
 
+    def test_CONN_02__a_request_that_meets_a_closing_connection_goes_over_a_new_one(self):
+        for transport, port in (("tcp", 5060), ("tls", 5061)):
+            for method in ("MESSAGE", "INVITE"):
+                with self.subTest(transport=transport, method=method):
+                    name = self.name()
+                    far = self.far(**{transport: port}, pair=name)
+                    self.host(far.ip, name)
+                    uri = f"{'sips' if transport == 'tls' else 'sip'}:bob@{name};transport=tcp"
+                    self.goes_to(far, transport, uri)
+                    sent = self.leg(uri, method=method)
+                    far.expect(method, call_id=sent.call_id)
+                    far.drop_connections()
+                    seen = far.expect(method, call_id=sent.call_id)
+                    self.assertEqual(len(far.accepted), 2)
+                    # That one is fresh: a server that closes it does not take the request.
+                    far.drop_connections()
+                    answer = self.core.expect(500, call_id=sent.call_id)
+                    self.assert_warning(answer, 399, "does not take the request")
+                    if method == "INVITE":
+                        self.core.send(self.core.ack_failure(sent, answer), self.edge.core_address)
+                    self.assertEqual(seen.body, sent.body)
+                    self.goes_to(far, transport, uri)
+                    self.assertEqual(len(far.accepted), 3)
+
     def test_CONN_01__an_idle_connection_is_kept_for_a_transaction_s_time_at_least(self):
         far = self.far(tcp=5060)
         name = self.host(far.ip)

@@ -11,6 +11,8 @@ struct OutboundWay {
     var leg: Leg
     /// Of a connection of this worker.
     var state: FlowState?
+    /// Whether the connection was there before the request, so that the peer may be about to close it.
+    var isReused = false
 }
 
 /// Why a server could not be reached, in words for a Warning and the log.
@@ -81,6 +83,11 @@ final class CandidateWalk: ConnectionWaiter, TimerTarget {
         self.proceed()
     }
 
+    /// Makes a server the next that is tried.
+    func putBack(_ judged: JudgedCandidate) {
+        self.candidates = [judged] + self.candidates
+    }
+
     /// Ends the search; nothing is called back any more.
     func abandon() {
         self.found = nil
@@ -142,13 +149,15 @@ final class CandidateWalk: ConnectionWaiter, TimerTarget {
     private func connect(_ pending: Pending) {
         let candidate = pending.judged.candidate
         if candidate.transport == .tls, let leg = self.worker.aliasedLeg(to: candidate, self.domain) {
-            return self.finish(OutboundWay(judged: pending.judged, transport: .tls, leg: leg, state: nil))
+            return self.finish(
+                OutboundWay(judged: pending.judged, transport: .tls, leg: leg, state: nil, isReused: true))
         }
         let key = OutboundKey(pending.judged, self.domain, trust: self.worker.outboundTrust(of: self.domain))
         switch self.worker.connection(key, self.domain, for: self) {
         case .open(let state):
             self.finish(
-                OutboundWay(judged: pending.judged, transport: key.transport, leg: state.leg, state: state))
+                OutboundWay(
+                    judged: pending.judged, transport: key.transport, leg: state.leg, state: state, isReused: true))
         case .awaited:
             self.pending.append((key, pending))
             if self.timer == .none, self.rival(of: candidate) != nil {

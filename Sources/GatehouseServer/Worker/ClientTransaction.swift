@@ -35,6 +35,8 @@ final class ClientTransaction: TimerTarget {
     private(set) var request: [UInt8]
     /// The server outside that it went to; nil for a device's flow, and for a core server.
     var candidate: Candidate?
+    /// The server, where the request went over a connection that was there before.
+    var reused: JudgedCandidate?
     /// The server by UDP, where the request went over TCP because of its size.
     var fallback: CoreHop?
     /// A final response that was not passed up at once.
@@ -262,7 +264,9 @@ final class ClientTransaction: TimerTarget {
             self.completion?(nil)
             return
         }
-        if let candidate = self.candidate {
+        if let again = self.reused, !parent.responses.wasHeard(number), parent.outbound?.tryAgain(again) == true {
+            // Not the server's fault: it closed a connection that it had no more use for while the request was on its way.
+        } else if let candidate = self.candidate {
             self.worker.putAside(candidate)
             parent.outbound?.refusal = .peerUnreachable(candidate)
         }

@@ -23,6 +23,18 @@ final class OutboundAttempt {
         self.deadline = deadline
     }
 
+    private var hasTriedAgain = false
+
+    /// Tries a server once more, over a new connection.
+    ///
+    /// - Returns: false where that was done before.
+    func tryAgain(_ judged: JudgedCandidate) -> Bool {
+        guard !self.hasTriedAgain, let walk = self.walk else { return false }
+        self.hasTriedAgain = true
+        walk.putBack(judged)
+        return true
+    }
+
     func hasAlternative(now: UInt64) -> Bool { self.walk.map { !$0.isExhausted } ?? false && now < self.deadline }
 }
 
@@ -156,6 +168,7 @@ extension Worker {
             remote: way.judged.candidate.endpoint, transport: way.transport, target: nil, sentBy: written.sentBy,
             parent: transaction, number: number)
         client.candidate = way.judged.candidate
+        client.reused = way.isReused ? way.judged : nil
         transaction.branches.append(client)
         self.add(client)
         client.start()
