@@ -95,6 +95,9 @@ enum Schema {
                 .value(
                     "level", .choice, into: \.logLevel, default: "`info`", "The least severe lines that are written"),
                 .value("format", .choice, into: \.logFormat, default: "`text`", "`json` is one object a line"),
+                .value(
+                    "lines_per_second", .count(1...1_000_000), into: \.logLinesPerSecond, default: "`5`",
+                    "Lines of one sentence that peers can cause; a worker counts those that are left out"),
             ])),
         .value(
             "drain", .duration(.zero ... .seconds(86_400)), into: \.drain, default: "`30s`",

@@ -49,6 +49,8 @@ public struct EdgeSettings: Sendable, Equatable {
     public var admin: Endpoint?
     public var logLevel: LogLevel
     public var logFormat: LogFormat
+    /// Lines of one sentence that peers can cause which a worker writes in a second.
+    public var logLinesPerSecond = 5
     public var drain: Duration
     public var timers: TimerSettings
     public var limits: EdgeLimits

@@ -142,6 +142,7 @@ extension Server {
         }
         note("edge.workers", old.edge.workers != new.edge.workers)
         note("edge.secret_file", old.edge.secretFile != new.edge.secretFile)
+        note("edge.log.lines_per_second", old.edge.logLinesPerSecond != new.edge.logLinesPerSecond)
         note("edge.state_dir", old.edge.stateDirectory != new.edge.stateDirectory)
         note("edge.admin.bind", old.edge.admin != new.edge.admin)
         note("dns", old.dns != new.dns)

@@ -183,7 +183,8 @@ public final class Server: RunnableEdge {
             let mailbox = try await eventLoop.submit {
                 let worker = try Worker(
                     index: UInt16(clamping: index), eventLoop: eventLoop, shared: shared,
-                    log: RateLimitedLog(output: output), snapshot: snapshot)
+                    log: RateLimitedLog(
+                        output: output, perSecond: snapshot.configuration.edge.logLinesPerSecond), snapshot: snapshot)
                 return Mailbox(NIOLoopBound(worker, eventLoop: eventLoop), eventLoop: eventLoop)
             }.get()
             mailboxes.append(mailbox)

@@ -1,6 +1,5 @@
 """Every hostile answer of the DNS: one defined final answer to the caller, and one log line that names the question."""
 
-import collections
 import re
 import time
 import unittest
@@ -29,18 +28,6 @@ class HostileAnswers(OutboundTest):
         self.assertIn(f"{kind} {name}", lines[0])
         self.assertIn(cause, lines[0])
         return answer
-
-    #: When the last lines were written that the log's limit counts.
-    times = collections.deque(maxlen=5)
-
-    def fails(self, *arguments, **options):
-        """The log lets five lines of a kind pass in a second and counts the others: waits for the next second."""
-        if len(self.times) == 5:
-            until(lambda: time.monotonic() - self.times[0] > 1.1, "the log's next second")
-        try:
-            return super().fails(*arguments, **options)
-        finally:
-            self.times.append(time.monotonic())  # the line comes with the answer
 
     def test_LOC_25__negative_answers_and_failures(self):
         for behaviour, cause in ((dns.nxdomain(), "does not exist"), (dns.nxdomain(None), "does not exist"),

@@ -273,13 +273,13 @@ class CallsOut(RealPeers):
 
     def finish(self, phone, invite):
         """The call is answered; the phone hangs up."""
-        ringing = phone.expect(180, call_id=invite.call_id, seconds=10)
-        ok = phone.expect(200, "INVITE", call_id=invite.call_id)
+        ok = phone.expect(lambda answer: answer.status in (180, 200), call_id=invite.call_id, seconds=10)
+        if ok.status == 180:  # two processes of Kamailio may pass it on behind the 200
+            ok = phone.expect(200, "INVITE", call_id=invite.call_id)
         dialog = Dialog(phone, invite, ok, True)
         dialog.ack()
         dialog.send("BYE")
         phone.expect(200, "BYE", call_id=invite.call_id)
-        return ringing
 
     @each("proxy-udp", "proxy-tcp")
     def test_SIPS_09__peers_a_sips_call_through_kamailio_stays_secure(self):

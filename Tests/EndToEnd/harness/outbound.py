@@ -19,7 +19,8 @@ class OutboundTest(EdgeTest):
 
     @classmethod
     def make_site(cls):
-        site = Site(edge_options={"timers": TIMERS}, dns=cls.dns_settings())
+        log = {"level": "debug", "format": "text", "lines_per_second": 1000}  # a test looks for a line of each call
+        site = Site(edge_options={"timers": TIMERS, "log": log}, dns=cls.dns_settings())
         site.dns  # runs from now on
         cls.add_domains(site)
         return site
