@@ -1,14 +1,12 @@
 """Every hostile answer of the DNS: one defined final answer to the caller, and one log line that names the question."""
 
 import re
-import time
 import unittest
 
 from harness import addresses, dns
 from harness.dns import A, AAAA, CNAME, NAPTR, SRV, DNSServer, Late
 from harness.outbound import OutboundTest
 from harness.programs import NSD, missing
-from harness.wait import until
 
 
 class HostileAnswers(OutboundTest):
