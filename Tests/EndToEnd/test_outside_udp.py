@@ -169,9 +169,9 @@ class OutsideUDP(EdgeTest):
 
     def test_VIA_15__tcp_beside_udp_can_be_turned_off(self):
         self.domain = "quiet.example"
-        device = self.device(tcp=False)
+        core, device = self.core, self.device(tcp=False)
         sent = device.request("OPTIONS", f"sip:bob@{self.domain}", self.address, contact=None)
-        self.core.reply(self.core.expect("OPTIONS", call_id=sent.call_id), 200)
+        core.reply(core.expect("OPTIONS", call_id=sent.call_id), 200)
         device.expect(200)
         with self.assertRaises(ConnectionRefusedError):
             socket.create_connection(self.address, 5)
