@@ -40,7 +40,7 @@ extension TLSEngine {
             let cure =
                 self.isServer
                 ? "see that it trusts the authority of \(domain)'s certificate, and speaks TLS 1.2 or newer"
-                : "see what the peer demands: a client certificate, another version"
+                : "see what the peer demands: a certificate of ours (outbound.client_certificate of \(domain)), another version"
             return (.refusedByPeer, "the peer ended the handshake with the alert '\(alert)': \(cure)")
         }
         switch reason {
@@ -123,9 +123,14 @@ extension TLSEngine {
         let code = takeErrorCode()
         if self.hasOverrunOutput { return self.outputFailure() }
         if let alert = Self.alert(ERR_GET_REASON(code)) {
+            // Under TLS 1.3 a server judges our certificate when the handshake is over for us.
+            let cure =
+                self.isServer
+                ? ""
+                : ": see whether it demands a certificate (outbound.client_certificate of \(self.domainName ?? "its domain"))"
             return TLSFailure(
                 cause: .refusedByPeer, domain: self.domainName,
-                text: "the peer ended the connection with the alert '\(alert)'")
+                text: "the peer ended the connection with the alert '\(alert)'\(cure)")
         }
         let words = reasonText(code)
         return TLSFailure(
@@ -136,7 +141,14 @@ extension TLSEngine {
     /// The alert that the peer sent, where that is what OpenSSL reports.
     private static func alert(_ reason: Int32) -> String? {
         guard reason >= SSL_AD_REASON_OFFSET, reason < SSL_AD_REASON_OFFSET + 256 else { return nil }
-        return SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET).map { String(cString: $0) }
+        let code = reason - SSL_AD_REASON_OFFSET
+        switch code {
+        // Those of TLS 1.3, whose names OpenSSL does not have.
+        case SSL_AD_MISSING_EXTENSION: return "missing extension"
+        case SSL_AD_CERTIFICATE_REQUIRED: return "certificate required"
+        case SSL_AD_NO_APPLICATION_PROTOCOL: return "no application protocol"
+        default: return SSL_alert_desc_string_long(code).map { String(cString: $0) }
+        }
     }
 
     private static func text(_ identity: PeerIdentity) -> String {

@@ -1,10 +1,15 @@
 """Requests both ways over one connection (RFC 5923): REUSE-01 to REUSE-06."""
 
-from harness import pki, streams
+import unittest
+
+from harness import addresses, pki, streams
 from harness.dialog import establish
 from harness.dns import SRV
 from harness.outbound import OutboundTest
+from harness.programs import Program, missing
+from harness.sip import Message
 from harness.tag import of
+from harness.wait import until
 
 
 class Reuse(OutboundTest):
@@ -177,3 +182,58 @@ class Reuse(OutboundTest):
         self.host(far.ip, name)
         seen = self.goes_to(far, "tls", f"sips:bob@{name}")
         self.assertNotIn("alias", seen.vias[0].params)
+
+
+@unittest.skipIf(missing("openssl"), "openssl is not installed")
+class MutualTLS(OutboundTest):
+    """`outbound.client_certificate` before a server that takes nobody whom it does not know: openssl s_server."""
+
+    @classmethod
+    def add_domains(cls, site):
+        pair = pki.authority().issue("client.example")
+        cls.add(site, "a.example")
+        cls.add(site, "none.example", outbound={"client_certificate": "none"})
+        cls.add(site, "pair.example", outbound={
+            "client_certificate": {"certificate": pair.certificate, "private_key": pair.key}})
+
+    def server(self, name):
+        """An s_server with that name, which requires a client certificate of the tests' authority."""
+        pair, ip = pki.authority().issue(name), addresses.fresh()
+        self.host(ip, name)
+        program = self.site.keep(Program(
+            "openssl", "s_server", "-accept", f"{ip}:5061", "-cert", pair.certificate, "-key", pair.key, "-CAfile",
+            pki.authority().certificate, "-Verify", "2", "-verify_return_error", "-quiet"))
+        def listens():
+            try:
+                streams.connect((ip, 5061)).close()
+                return True
+            except OSError:
+                return False
+        until(listens, "s_server")
+        return program
+
+    def test_REUSE_06__a_server_that_requires_a_certificate_gets_the_one_that_is_configured(self):
+        for self.domain, shown in (("a.example", "a.example"), ("pair.example", "client.example")):
+            with self.subTest(domain=self.domain):
+                name = self.name()
+                server = self.server(name)
+                sent = self.leg(f"sips:bob@{name}")
+                server.wait_line(f"MESSAGE sips:bob@{name}")
+                server.wait_line("^Content-Length|^l:")
+                server.wait_line(f"CN ?= ?{shown}$")
+                text = server.text
+                start = text.index(f"MESSAGE sips:bob@{name}")
+                seen = Message.parse(text[start:].replace("\r", "").replace("\n", "\r\n").encode() + b"\r\n\r\n")
+                self.assertIn("alias", seen.vias[0].params)
+                server.process.stdin.write(seen.reply(200, to_tag="s").encode())
+                server.process.stdin.flush()
+                self.core.expect(200, call_id=sent.call_id)
+
+    def test_a_domain_that_shows_nothing_is_refused_by_it_and_says_so(self):
+        self.domain, name = "none.example", self.name()
+        server = self.server(name)
+        answer = self.fails(500, f"sips:bob@{name}", text="client_certificate")
+        self.assertIn("alert 'certificate required'", answer.get("Warning"))
+        self.assertNotIn("MESSAGE", server.text)
+        line = self.edge.wait_log("connection to a peer ended before it answered", after=self.log_mark)
+        self.assertIn(name, line)

@@ -248,7 +248,9 @@ final class ClientTransaction: TimerTarget {
     }
 
     /// The request could not be sent, or the peer is known not to be there (RFC 3261 §17.1.4, §18.4).
-    func transportFailed() {
+    ///
+    /// - Parameter cause: what the peer or its TLS said; nil where it said nothing.
+    func transportFailed(_ cause: String? = nil) {
         let fails: Bool
         switch self.machine {
         case .invite(var machine):
@@ -268,7 +270,7 @@ final class ClientTransaction: TimerTarget {
             // Not the server's fault: it closed a connection that it had no more use for while the request was on its way.
         } else if let candidate = self.candidate {
             self.worker.putAside(candidate)
-            parent.outbound?.refusal = .peerUnreachable(candidate)
+            parent.outbound?.refusal = .peerUnreachable(candidate, cause)
         }
         let verdict = parent.responses.transportFailed(number, hasAlternative: self.worker.hasAlternative(parent))
         self.worker.carryOut(verdict, of: parent, branch: self, response: nil)

@@ -253,6 +253,17 @@ extension Worker {
         for waiter in waiters { waiter.connectionFailed(connection.key, failure) }
     }
 
+    /// A connection that was open is gone, and requests on it are not answered.
+    func noteUnanswered(_ flow: StreamFlow, _ state: FlowState, _ reason: FlowCloseReason) {
+        self.log.info(
+            "connection to a peer ended before it answered",
+            [
+                "domain": "\(state.domain?.configuration.name ?? "-")", "transport": "\(flow.transport)",
+                "peer": "\(flow.remote)", "name": "\(String(decoding: state.peerName, as: UTF8.self))",
+                "requests": "\(state.clients.count)", "cause": "\(reason)",
+            ])
+    }
+
     /// A peer that did not take a request, or asked for rest, is tried after others for a while (RFC 3263 §4.3).
     func putAside(_ candidate: Candidate, for duration: Duration? = nil) {
         let duration = duration ?? self.snapshot.configuration.edge.timers.putAside

@@ -289,8 +289,8 @@ extension OutboundRoute {
 
 extension Refusal {
     /// The way to a peer broke while a request was on it.
-    static func peerUnreachable(_ candidate: Candidate) -> Refusal {
-        Refusal(
-            500, .peerUnreachable, warning: Refusal.Warning(code: 399, text: "\(candidate) does not take the request"))
+    static func peerUnreachable(_ candidate: Candidate, _ cause: String?) -> Refusal {
+        let text = cause.map { "\(candidate): \($0)" } ?? "\(candidate) does not take the request"
+        return Refusal(500, .peerUnreachable, warning: Refusal.Warning(code: 399, text: text))
     }
 }

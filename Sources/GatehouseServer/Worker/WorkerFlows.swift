@@ -179,6 +179,7 @@ extension Worker: StreamFlowOwner {
         case .core:
             if self.coreConnections[flow.remote] === flow { self.coreConnections[flow.remote] = nil }
         case .outside where state.isOutbound:
+            if !state.clients.isEmpty { self.noteUnanswered(flow, state, reason) }
             self.outboundEnded(flow, state, nil)
         case .outside:
             self.shared.aliases.remove(state)
@@ -187,7 +188,9 @@ extension Worker: StreamFlowOwner {
             self.metrics.connectionClosed(domain.metrics, flow.transport, ConnectionEnd(reason))
             if case .writeQueueFull = reason { self.metrics.limitHit(domain.metrics, .writeQueue) }
         }
-        self.failTransactions(of: state)
+        var cause: String?
+        if case .tls(let failure) = reason { cause = failure.text }
+        self.failTransactions(of: state, cause: cause)
     }
 
     func handshakeFailed(_ flow: StreamFlow, failure: TLSFailure) {
@@ -231,10 +234,12 @@ extension Worker: StreamFlowOwner {
     }
 
     /// The requests that were sent on a connection and not answered cannot be any more.
-    private func failTransactions(of state: FlowState) {
+    ///
+    /// - Parameter cause: what the peer or its TLS said; nil where it said nothing.
+    private func failTransactions(of state: FlowState, cause: String? = nil) {
         let numbers = state.clients
         state.clients = []
-        for number in numbers { self.clientTransactions[number]?.transportFailed() }
+        for number in numbers { self.clientTransactions[number]?.transportFailed(cause) }
     }
 }
 

@@ -85,7 +85,8 @@ class OutboundTest(EdgeTest):
     def fails(self, status, uri, route=(), warning=399, text=None, seconds=None, **options):
         """The edge answers the core's MESSAGE itself, finally, and once. Returns the answer."""
         sent = self.leg(uri, route, **options)
-        self.tend_until(lambda: any(message.status and message.status >= 200 for message in self.core.inbox), seconds)
+        self.tend_until(lambda: any(message.call_id == sent.call_id and (message.status or 0) >= 200
+                                    for message in self.core.inbox), seconds)
         answer = self.core.expect(lambda answer: answer.status >= 200, call_id=sent.call_id)
         if sent.method == "INVITE":
             self.core.send(self.core.ack_failure(sent, answer), self.edge.core_address)
