@@ -1,15 +1,12 @@
-"""Whom the edge takes a TLS peer for, to which it connects: CERT, SIPS-03, SIPS-09, SIPS-20 (RFC 5922, RFC 5280)."""
+"""Whom the edge takes a TLS peer for, to which it connects: CERT (RFC 5922, RFC 5280)."""
 
 import shutil
 import signal
 import ssl
 
 from harness import addresses, pki, sip, streams
-from harness.dialog import Dialog
 from harness.dns import NAPTR, SRV
 from harness.outbound import OutboundTest
-from harness.tag import NAME as TAG
-from harness.tag import of
 
 SECURE = ("S", "SIPS+D2T")
 TCP = ("S", "SIP+D2T")
@@ -317,124 +314,3 @@ class Unverified(CertificateTest):
         self.assertIn("its certificate is its own", line)
         after = self.edge.metric("gatehouse_overrides_total", domain="lax.example", allow="unverified")
         self.assertEqual(after, before + 1)
-
-
-class ProtectedSessions(OutboundTest):
-    """What a call that came in as `sips` may leave over."""
-
-    @classmethod
-    def add_domains(cls, site):
-        override = {"to": "*.legacy.example", "allow": "insecure", "reason": "no TLS before spring",
-                    "until": "2099-01-01"}
-        for kind in ("proxy", "pbx"):
-            cls.add(site, f"{kind}.example", kind)
-            cls.add(site, f"lenient-{kind}.example", kind, security={"overrides": [override]})
-
-    def protected(self):
-        """The tag of a session that a phone began with a `sips` INVITE, which the core has yet to answer."""
-        core, phone = self.core, self.phone("carol")
-        phone.invite(f"sips:bob@{self.domain}")
-        return of(core.expect("INVITE"))
-
-    def peer(self, name, secure=True, **options):
-        """A peer that offers UDP first, then TCP, then TLS."""
-        far = self.far(udp=5060, tcp=5060, tls=5061, pair=name, **options)
-        host = self.host(far.ip)
-        services = [(UDP, "_sip._udp", 5060), (TCP, "_sip._tcp", 5060)] + [(SECURE, "_sips._tcp", 5061)] * secure
-        for order, (service, label, port) in enumerate(services):
-            self.dns.add(name, NAPTR(order, 1, *service, f"{label}.{name}"))
-            self.dns.add(f"{label}.{name}", SRV(0, 0, port, host))
-        return far
-
-    def test_SIPS_03__every_leg_of_a_sips_session_is_tls(self):
-        for kind in ("proxy", "pbx"):
-            for scheme in ("sips", "sip"):
-                with self.subTest(kind=kind, scheme=scheme):
-                    self.domain = f"{kind}.example"
-                    tag, name = self.protected(), self.name()
-                    far = self.peer(name)
-                    far.contact = f"{scheme}:bob@{name}"
-                    sent = self.leg(f"{scheme}:bob@{name}", method="INVITE", body=sip.SDP,
-                                    headers=[(TAG, tag.text)])
-                    seen = far.expect("INVITE", call_id=sent.call_id)
-                    far.reply(seen, 200)
-                    ok = self.core.expect(200, "INVITE", call_id=sent.call_id)
-                    dialog = Dialog(self.core, sent, ok, True)
-                    for method in ("ACK", "INFO", "BYE"):
-                        self.core.send(dialog.build(method, number=sent.cseq[0] if method == "ACK" else None),
-                                       self.edge.core_address)
-                        there = far.expect(method, call_id=sent.call_id)
-                        if method != "ACK":
-                            far.reply(there, 200)
-                            self.core.expect(200, method, call_id=sent.call_id)
-                    # A CANCEL, too.
-                    sent = self.leg(f"{scheme}:bob@{name}", method="INVITE", body=sip.SDP,
-                                    headers=[(TAG, tag.text)])
-                    seen = far.expect("INVITE", call_id=sent.call_id)
-                    far.reply(seen, 180)
-                    self.core.expect(180, call_id=sent.call_id)
-                    self.core.send(self.core.cancel(sent), self.edge.core_address)
-                    far.reply(far.expect("CANCEL", call_id=sent.call_id), 200)
-                    far.reply(seen, 487)
-                    self.core.expect(200, "CANCEL", call_id=sent.call_id)
-                    self.core.send(self.core.ack_failure(sent, self.core.expect(487, call_id=sent.call_id)),
-                                   self.edge.core_address)
-                    far.expect("ACK", call_id=sent.call_id)
-                    self.assertEqual({message.transport for message in far.received}, {"TLS"})
-                    self.assertEqual(far.accepted, [("TLS", name)])
-
-    def test_SIPS_09__a_sips_session_with_insecure_candidates_alone_is_refused(self):
-        for kind in ("proxy", "pbx"):
-            for scheme in ("sips", "sip"):
-                with self.subTest(kind=kind, scheme=scheme):
-                    self.domain = f"{kind}.example"
-                    tag, name = self.protected(), self.name()
-                    far = self.peer(name, secure=False)
-                    headers = [(TAG, tag.text)]
-                    if scheme == "sips":
-                        self.fails(480, f"sips:bob@{name}", warning=380, method="INVITE", headers=headers)
-                    else:
-                        self.fails(403, f"sip:bob@{name}", text="insecure leg refused", method="INVITE",
-                                   headers=headers)
-                    self.assertEqual(far.accepted, [])
-                    far.expect_nothing()
-
-    def test_SIPS_09__an_override_lets_it_through_and_is_logged_once_a_session_and_counted(self):
-        for kind in ("proxy", "pbx"):
-            with self.subTest(kind=kind):
-                self.domain = f"lenient-{kind}.example"
-                mark, tag = self.edge.mark(), self.protected()
-                name = sip.token("n") + ".legacy.example"
-                far = self.peer(name, secure=False)
-                labels = {"domain": self.domain, "allow": "insecure"}
-                before = self.edge.metric("gatehouse_overrides_total", **labels) or 0
-                for _ in range(2):
-                    self.goes_to(far, "udp", f"sip:bob@{name}", headers=[(TAG, tag.text)])
-                # Another peer of the same session, which no entry names:
-                other = self.name()
-                stranger = self.peer(other, secure=False)
-                self.fails(403, f"sip:bob@{other}", headers=[(TAG, tag.text)])
-                stranger.expect_nothing()
-                self.edge.wait_log(f"override used.*{tag.id}", after=mark)
-                lines = [line for line in self.edge.log_since(mark) if "override used" in line and tag.id in line]
-                self.assertEqual(len(lines), 1)
-                self.assertIn("no TLS before spring", lines[0])
-                self.assertRegex(lines[0], r"gatehouse\.yaml:\d+")
-                self.assertIn("insecure", lines[0])
-                self.assertEqual(self.edge.metric("gatehouse_overrides_total", **labels), before + 2)
-
-    def test_SIPS_20__secure_candidates_that_all_fail_are_no_want_of_security(self):
-        self.domain = "proxy.example"
-        for what in ("refused", "bad certificate"):
-            with self.subTest(what=what):
-                name = self.name()
-                far = self.far(udp=5060, tcp=5060, **({} if what == "refused" else {"tls": 5061, "pair": "x.example"}))
-                self.host(far.ip, name)
-                self.fails(500, f"sips:bob@{name}", text=name)
-                self.fails(500, f"sip:bob@{name};transport=tls", text=name, headers=[(TAG, self.protected().text)])
-                self.assertEqual(far.accepted, [])
-                far.expect_nothing()
-        name = self.name()
-        self.dns.add(f"_sips._tcp.{name}", SRV(0, 0, 0, "."))
-        self.host(addresses.fresh(), name)
-        self.fails(480, f"sips:bob@{name}", warning=380)
