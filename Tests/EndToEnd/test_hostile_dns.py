@@ -155,7 +155,7 @@ class DeadServer(OutboundTest):
 
     @classmethod
     def dns_settings(cls):
-        return {"timeout": "1200ms"}
+        return {"timeout": "2400ms"}
 
     @classmethod
     def setUpClass(cls):
