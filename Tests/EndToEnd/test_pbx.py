@@ -326,6 +326,22 @@ class Mapping(StandardTest):
             other.expect_nothing()
 
     @each(*PBX)
+    def test_URI_03_RT_07__equal_contacts_are_one_target_and_sips_is_another(self):
+        one, two, three = self.phone(scheme="sip"), self.phone(scheme="sip"), self.phone()
+        for phone, user in ((one, "alice"), (two, "%61lice"), (three, "alice")):
+            phone.aor = f"{phone.scheme}:uri03@{self.domain}"
+            phone.contact = f"{phone.scheme}:{user}@192.0.2.7:49152;x=1"
+        first, _, _ = self.register(one)
+        again, _, _ = self.register(two, contact="<sip:%61lice@192.0.2.7:49152;X=1>")
+        self.assertEqual(again, first)
+        self.delivered(first, two)  # the same target, at its newest connection
+        secure, _, _ = self.register(three)
+        self.assertNotEqual(secure, first)
+        self.delivered(secure, three)
+        self.delivered(first, two)
+        one.expect_nothing(0.05)
+
+    @each(*PBX)
     def test_PBX_13__what_belongs_to_the_ends_stays(self):
         phone = self.phone()
         invite = phone.build("INVITE", f"sips:bob@{self.domain}", body=b"\0\xff" + SDP, cseq=4711, headers=[

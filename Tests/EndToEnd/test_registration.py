@@ -171,6 +171,19 @@ class Registration(StandardTest):
         ok = phone.expect(200)
         self.assertEqual(self.kept(ok), self.kept(answer))  # REG-14 too
 
+    @each(*PROXY)
+    def test_REG_14__gruu_passes_octet_for_octet(self):
+        phone = self.phone()
+        phone.contact = f"sips:alice@{self.domain};gr=urn:uuid:f81d4fae-7dec"
+        call = establish(phone, self.core, f"sips:bob@{self.domain};gr=kjh29x97us97d")
+        self.assertEqual(call.seen.uri, f"sips:bob@{self.domain};gr=kjh29x97us97d")
+        self.assertEqual(call.seen.contact.spec, phone.contact)
+        sent = call.callee.send("INFO")
+        self.assertEqual(phone.expect("INFO", call_id=sent.call_id).uri, phone.contact)
+        phone.contact = "sips:alice@192.0.2.7"
+        seen, _ = phone.register(self.core, contact=f'<{phone.contact};gr>;temp-gruu="sip:tgruu.7hs==jd7vn@{self.domain};gr"')
+        self.assertEqual(seen.rows("Contact"), [f'<{phone.contact};gr>;temp-gruu="sip:tgruu.7hs==jd7vn@{self.domain};gr"'])
+
     def test_REG_16__a_new_connection_is_a_new_token(self):
         one, two = self.phone(), self.phone()
         first, _ = self.outbound(one)

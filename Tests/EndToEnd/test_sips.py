@@ -292,6 +292,30 @@ class Legs(EdgeTest):
         far.expect_nothing(0.05)
         away.saw_nothing_in_clear()
 
+    def test_PBX_11__a_sips_contact_with_a_name_is_reached_over_a_new_connection(self):
+        far, other = Watched(self.site), Watched(self.site, pair=pki.authority().issue("other.example"))
+        tokens = []
+        for name in (far.name, other.name):
+            phone = self.phone(contact=f"sips:alice@{name};x=1")
+            tokens.append(phone.register(self.core)[0].contact.spec)
+            phone.close()
+            self.fence(self.phone())
+            if name == far.name:
+                sent = self.from_core(tokens[0])
+                peer = far.accept()
+                got = peer.expect("MESSAGE", call_id=sent.call_id)
+                self.assertEqual(got.uri, f"sips:alice@{far.name};x=1")
+                peer.reply(got, 200)
+                self.core.expect(200, call_id=sent.call_id)
+        sent = self.from_core(tokens[1])
+        with self.assertRaises((AssertionError, OSError)):  # the edge breaks the handshake off
+            other.accept().expect("MESSAGE", seconds=2)
+        answer = self.answered(sent)
+        self.assertEqual(answer.status, 480, str(answer))
+        self.assert_warning(answer, 380, "SIPS Not Allowed")
+        far.saw_nothing_in_clear()
+        other.saw_nothing_in_clear()
+
     @each("strict")
     def test_SIPS_06__a_policy_of_sips_only(self):
         phone = self.phone()

@@ -210,6 +210,26 @@ class Boundary(StandardTest):
             self.assertNotIn("expected nothing", str(error))
         self.fence(self.phone())
 
+    @each(*ALL)
+    def test_SEC_10__logs_hold_no_credentials(self):
+        phone, mark = self.phone(), self.edge.mark()
+        secret = [("Authorization", 'Digest username="a", realm="r", response="s3cretresponse"'),
+                  ("Proxy-Authorization", 'Digest username="a", response="s3cretresponse"')]
+        phone.request("REGISTER", f"sips:{self.domain}", headers=secret + [("Supported", "path")],
+                      contact="<sips:alice:s3cretresponse@192.0.2.7>")
+        seen = self.core.expect("REGISTER")
+        self.core.reply_as_registrar(seen)
+        phone.expect(200)
+        for status, message in ((400, phone.build("INVITE", f"sips:bob:s3cretresponse@{self.domain};transport=udp", headers=secret)),
+                                (403, phone.build("INVITE", "sips:bob:s3cretresponse@far.invalid", headers=secret)),
+                                (404, phone.build("INVITE", f"sips:gh-s3cretresponses3cretresponse@{self.domain}", headers=secret))):
+            phone.send(message)
+            answer = phone.expect(lambda answer: answer.status >= 200 or answer.is_request)
+            phone.send(phone.ack_failure(message, answer))
+        self.edge.wait_log("request refused|breaks the rules", after=mark)
+        self.fence(phone)
+        self.assertNotIn("s3cretresponse", "\n".join(self.edge.log_since(mark)))
+
     @each(*PBX)
     def test_SEC_10__no_core_address_and_no_version_outside(self):
         phone = self.phone()

@@ -22,7 +22,7 @@ extension Worker {
             guard let contact = try? NameAddr.parse(message.bytes, value), contact.uri.isSIP else { continue }
             guard registration.contacts.count < FlowState.registeredLimit else { throw Refusal(400, .tooLarge) }
             let uri = contact.addrSpec.bytes(in: message.bytes)
-            let key = self.bindingKey(contact, uri, in: message, domain)
+            let key = self.bindingKey(contact, in: message, domain)
             guard let token = self.text(of: .binding(domain: domain.key, key: key)) else {
                 throw Refusal(400, .tooLarge)
             }
@@ -33,7 +33,7 @@ extension Worker {
 
     /// The same device has the same key: by instance and reg-id where it says them, else by its Contact (RFC 5626 §4.2).
     private func bindingKey(
-        _ contact: NameAddr, _ uri: [UInt8], in message: Message, _ domain: DomainRuntime
+        _ contact: NameAddr, in message: Message, _ domain: DomainRuntime
     ) -> BindingKey {
         let user = message.to.map { $0.uri.userInfo.bytes(in: message.bytes) } ?? []
         if let instance = contact.parameter("+sip.instance", in: message.bytes), !instance.isEmpty,
@@ -43,7 +43,7 @@ extension Worker {
                 "instance",
                 [domain.name, user, instance.bytes(in: message.bytes), number.bytes(in: message.bytes)])
         }
-        return self.key("contact", [domain.name, user, uri])
+        return self.key("contact", [domain.name, user, contact.uri.comparableText(in: message.bytes)])
     }
 
     private func key(_ kind: StaticString, _ parts: [[UInt8]]) -> BindingKey {
