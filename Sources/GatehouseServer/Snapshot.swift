@@ -15,6 +15,8 @@ final class Snapshot: Sendable {
     private let byKey: [DomainKey: Int]
     /// Hosts besides the domains' names that stand for the edge itself: listener addresses, `advertise` hosts.
     private let ownHosts: Set<[UInt8]>
+    /// The ports of all listeners; 0 for one whose port the system chooses.
+    private let ownPorts: Set<UInt16>
     /// The core servers of all domains that are given by address.
     private let targetAddresses: Set<IPAddress>
     private let targetEndpoints: Set<Endpoint>
@@ -76,6 +78,7 @@ final class Snapshot: Sendable {
         self.firstDomains = firstDomains
         self.ownHosts = Self.ownHosts(of: configuration)
         self.ownListeners = Self.ownListeners(of: configuration)
+        self.ownPorts = Set(self.ownListeners.map(\.port))
         self.trustedSources = TrustedSources(
             networks: configuration.core.trusted, targets: domains.flatMap { $0.targets })
     }
@@ -179,8 +182,10 @@ final class Snapshot: Sendable {
         return self.domains[index]
     }
 
-    /// Whether a host is an address or advertised name of the edge.
+    /// Whether a URI's host is an address or advertised name of the edge, and its port, if it has one, that of a listener:
+    /// somebody else may live at the same address.
     func isOwnHost(_ uri: URI, in bytes: [UInt8]) -> Bool {
+        if let port = uri.port, !self.ownPorts.contains(port), !self.ownPorts.contains(0) { return false }
         if let address = uri.hostAddress(in: bytes) {
             var text: [UInt8] = []
             address.appendText(to: &text)

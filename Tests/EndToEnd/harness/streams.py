@@ -14,7 +14,7 @@ class Closed(AssertionError):
 def connect(address, source=None, seconds=None):
     """A non-blocking connected TCP socket."""
     deadline = Deadline(seconds)
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
     try:
         if source:
             sock.bind(source)
