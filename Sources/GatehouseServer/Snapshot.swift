@@ -182,14 +182,14 @@ final class Snapshot: Sendable {
         return self.domains[index]
     }
 
-    /// Whether a URI's host is an address or advertised name of the edge, and its port, if it has one, that of a listener:
-    /// somebody else may live at the same address.
+    /// Whether a URI's host is an advertised name of the edge, or an address of it; an address with a port that is no
+    /// listener's is somebody else's who lives there too.
     func isOwnHost(_ uri: URI, in bytes: [UInt8]) -> Bool {
-        if let port = uri.port, !self.ownPorts.contains(port), !self.ownPorts.contains(0) { return false }
         if let address = uri.hostAddress(in: bytes) {
             var text: [UInt8] = []
             address.appendText(to: &text)
-            return self.ownHosts.contains(text)
+            guard self.ownHosts.contains(text) else { return false }
+            return uri.port.map { self.ownPorts.contains($0) || self.ownPorts.contains(0) } ?? true
         }
         return self.ownHosts.contains(uri.host.lowercasedBytes(in: bytes))
     }
