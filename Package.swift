@@ -51,7 +51,8 @@ let package = Package(
         .target(
             name: "GatehouseServer",
             dependencies: [
-                "CSocket", "GatehouseStore", "SIPMessage", "SIPTransaction", "GatehousePolicy", "GatehouseConfig", "GatehouseTLS",
+                "CSocket", "GatehouseStore", "SIPMessage", "SIPTransaction", "GatehousePolicy", "GatehouseConfig",
+                "GatehouseTLS",
                 "GatehouseNet", .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
             ] + nio,
