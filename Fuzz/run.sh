@@ -14,7 +14,7 @@ build=.build/fuzz
 export SWIFT_BACKTRACE=enable=no  # libFuzzer and AddressSanitizer report crashes themselves
 mkdir -p "$build"
 flags=(-O -swift-version 6 -parse-as-library -sanitize=fuzzer,address -use-ld=lld -enable-upcoming-feature InternalImportsByDefault
-    -enable-upcoming-feature ExistentialAny -enable-upcoming-feature MemberImportVisibility -I "$build")
+    -enable-upcoming-feature ExistentialAny -enable-upcoming-feature MemberImportVisibility -I "$build" -package-name gatehouse)
 
 module() { # name: Sources/name as an object with its module
     echo "==> compiling $1"
@@ -31,7 +31,7 @@ corpus="${GATEHOUSE_SHARED:-../shared}/corpus"
 status=0
 for target in "${targets[@]}"; do
     sources=("Fuzz/$target.swift")
-    [ "$target" != DNS ] || sources+=(Sources/GatehouseNet/DNSReply.swift Sources/GatehouseNet/DNSReader.swift)
+    [ "$target" != DNS ] || sources+=(Sources/GatehouseNet/DNS{Reply,Reader,CachePage}.swift)
     "$compiler" "${flags[@]}" -module-name "Fuzz$target" -wmo -o "$build/$target" "${sources[@]}" "$build/SIPMessage.o" "$build/GatehousePolicy.o"
     mkdir -p "$build/corpus/$target"
     seeds=()
