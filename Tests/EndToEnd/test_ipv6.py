@@ -72,7 +72,18 @@ class IPv6(EdgeTest):
         self.assertEqual(call.seen.vias[0].sent_by, f"[::1]:{CORE}")
         ours = NameAddr((call.ok.values("Record-Route") or call.ok.values("Contact"))[-1]).uri
         self.assertEqual((ours.scheme, ours.host.strip("[]"), ours.port), ("sips", "::1", TLS))
-        self.pbx.send = lambda message, *_: type(self.pbx).send(self.pbx, message, ("::1", CORE), "udp")
+        self.pbx.send = lambda message, *_: Far.send(self.pbx, message, ("::1", CORE), "udp")
+        # Our own address in another spelling is our own all the same.
+        call.caller.routes = [route.replace("[::1]", "[0:0::0:1]") for route in call.caller.routes]
+        self.assertEqual(bool(call.caller.routes), self.kind == "proxy")
+        call.hang_up("caller")
+
+    @each("pbx", "proxy")
+    def test_URI_08__the_core_hangs_up_over_ipv6(self):
+        phone = self.phone()
+        call = establish(phone, self.pbx, f"sips:bob@{self.kind}.six.example")
+        self.pbx.send = lambda message, *_: Far.send(self.pbx, message, ("::1", CORE), "udp")
+        call.callee.routes = [route.replace("[::1]", "[0:0::0:1]") for route in call.callee.routes]
         call.hang_up("callee")
 
     def test_VIA_04__a_device_over_udp_and_ipv6(self):
