@@ -15,6 +15,9 @@ public final class DNSClient: Sendable {
         public var questions: Int
         /// Askers that wait for one question's reply; more fail at once.
         public var askersPerQuestion = 10_000
+        /// How long a question whose answer failed is not asked again: so that a dead server isn't asked once a call, and
+        /// one that comes back is soon noticed (RFC 2308 §7 allows 5 minutes).
+        public var failureTimeToLive = Duration.seconds(5)
 
         public init(_ settings: DNSSettings) {
             self.answers = settings.cache

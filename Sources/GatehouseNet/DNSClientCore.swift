@@ -19,9 +19,6 @@ final class DNSClientCore: Sendable {
         var isShutDown = false
     }
 
-    /// How long a question whose answer failed is not asked again: so that a dead server isn't asked once a call, and one
-    /// that comes back is soon noticed (RFC 2308 §7 allows 5 minutes).
-    private static let failureTimeToLive = Duration.seconds(5)
     /// Questions that the thread begins in a second, and at once: what comes faster waits, lest it flood the servers' sockets.
     private static let beginningsPerSecond = 10_000
     private static let beginningsAtOnce = 100
@@ -182,7 +179,7 @@ final class DNSClientCore: Sendable {
     private func finish(_ answer: DNSAnswer, isLate: Bool) {
         var answer = answer
         if case .failed(let failure) = answer.outcome {
-            answer.timeToLive = failure == .shutDown ? .zero : Self.failureTimeToLive
+            answer.timeToLive = failure == .shutDown ? .zero : self.limits.failureTimeToLive
         }
         self.cache.insert(answer, now: .now())
         guard !isLate else { return }
