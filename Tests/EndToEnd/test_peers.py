@@ -249,14 +249,18 @@ class CallsOut(RealPeers):
     def test_LOC_18__peers_sipp_calls_out_past_a_dead_server(self):
         self.call("dead.test", "tcp", 5070, [f"tcp:{self.far['dead']}:5070", f"tcp:{self.far['tcp']}:5070"])
 
-    @each("pbx-udp", "pbx-tcp", "proxy-udp", "proxy-tcp")
-    def test_LOC_09_LOC_24__peers_sipp_calls_out_by_naptr_over_tls(self):
+    def far_domain(self):
+        """naptr.test: a sipp behind a Kamailio that speaks TLS."""
         agent = self.site.keep(Sipp("far.xml", self.far["udp"]))
         until(lambda: self.bound(agent, self.far["udp"], 5060, False), "the far sipp to listen")
         pair = pki.authority().issue("naptr.test")
-        proxy = self.site.keep(Kamailio(
+        return agent, self.site.keep(Kamailio(
             self.far["tls"], "naptr.test", "far.cfg", port=5061, agent=self.far["udp"],
             certificate=pair.certificate, key=pair.key))
+
+    @each("pbx-udp", "pbx-tcp", "proxy-udp", "proxy-tcp")
+    def test_LOC_09_LOC_24__peers_sipp_calls_out_by_naptr_over_tls(self):
+        agent, proxy = self.far_domain()
         self.assertEqual(self.explained("sip:echo@naptr.test", "--connect")[0], f"tls:{self.far['tls']}:5061")
         pbx = self.sipp("uac.xml", uri="sip:echo@naptr.test", target=f"{self.edge.core}:5060")
         agent.wait_success()
@@ -283,12 +287,7 @@ class CallsOut(RealPeers):
 
     @each("proxy-udp", "proxy-tcp")
     def test_SIPS_09__peers_a_sips_call_through_kamailio_stays_secure(self):
-        agent = self.site.keep(Sipp("far.xml", self.far["udp"]))
-        until(lambda: self.bound(agent, self.far["udp"], 5060, False), "the far sipp to listen")
-        pair = pki.authority().issue("naptr.test")
-        proxy = self.site.keep(Kamailio(
-            self.far["tls"], "naptr.test", "far.cfg", port=5061, agent=self.far["udp"],
-            certificate=pair.certificate, key=pair.key))
+        agent, proxy = self.far_domain()
         self.finish(*self.through_kamailio("sips:echo@naptr.test"))
         agent.wait_success()
         for method in ("INVITE", "ACK", "BYE"):
