@@ -77,9 +77,13 @@ extension Server {
         do throws(StartError) {
             let fresh = configuration.core.binds.filter { !known.contains($0) }
             try await self.openCoreBinds(fresh, advertise: configuration.core.advertise)
-            opened = try await self.openListeners(snapshot, beside: existing.filter { !$0.key.isCore })
+            // Before the listeners, which take back their own where one fails.
             try await self.openOutsideDatagrams(snapshot)
+            opened = try await self.openListeners(snapshot, beside: existing.filter { !$0.key.isCore })
         } catch {
+            // The UDP sockets hear for whom they heard before, and those that are new close.
+            try? await self.openOutsideDatagrams(old)
+            for mailbox in self.shared.mailboxes { mailbox.perform { $0.retireOutsideSockets() } }
             await self.forgetCoreBinds(behind: coreBindCounts, listeners: existing.count)
             self.state.withLock { $0.coreBinds = known }
             // The domains' counters of the snapshot that was thrown away are those of the one in force.

@@ -196,6 +196,29 @@ class Listeners(ReloadTest):
         self.without("e.example")
         self.fence(self.phone())
 
+    def test_reload_with_a_udp_address_that_is_taken_opens_no_other(self):
+        bind, taken = addresses.fresh(), addresses.fresh()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+            holder.bind((taken, 5060))
+            self.with_domain("f.example", "pbx", tls={"bind": [f"{bind}:5061"]},
+                             udp={"bind": [f"{bind}:5060", f"{taken}:5060"]})
+            mark = self.reload("failure")
+            self.edge.wait_log(rf"{taken}:5060", after=mark)
+        self.without("f.example")
+        self.assertTrue(self.refuses((bind, 5061)))
+        self.assertTrue(self.refuses((bind, 5060)))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            until(lambda: self.binds(free, (bind, 5060)), "the UDP sockets to close")
+        self.fence(self.phone())
+
+    @staticmethod
+    def binds(sock, address):
+        try:
+            sock.bind(address)
+            return True
+        except OSError:
+            return False
+
     def test_reload_keeps_calls_and_registrations(self):
         phone = self.phone()
         seen, _ = phone.register(self.core)
