@@ -49,15 +49,15 @@ extension Worker {
         switch Parser.parse(datagram: bytes, limits: self.messageLimits) {
         case .message(let message):
             guard message.isRequest else { return self.receiveResponse(message, from: origin) }
-            guard let key = entry.domain ?? self.domain(inTokensOf: message),
-                let state = self.datagramFlow(from: source, socket: index, entry, key)
-            else { return self.metrics.datagramDropped(.untrusted) }
+            guard let key = entry.domain ?? self.domain(inTokensOf: message) else {
+                return self.metrics.datagramDropped(.untrusted)
+            }
+            guard let state = self.datagramFlow(from: source, socket: index, entry, key) else { return }
             origin.leg = .outsideDatagram(socket: index, outsideAnswerAddress(of: message, from: source))
             self.receiveRequest(message, fromOutside: state, origin: origin)
         case .refused(let fault):
-            guard let key = entry.domain, let state = self.datagramFlow(from: source, socket: index, entry, key) else {
-                return self.metrics.datagramDropped(.syntax)
-            }
+            guard let key = entry.domain else { return self.metrics.datagramDropped(.syntax) }
+            guard let state = self.datagramFlow(from: source, socket: index, entry, key) else { return }
             self.refuse(fault, origin: origin, domain: state.domain(in: self.snapshot))
         case .keepAlive:
             self.noteActivity(of: source, socket: index, entry)  // KEEP-05: silence

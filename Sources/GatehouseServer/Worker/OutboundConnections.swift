@@ -57,7 +57,8 @@ final class OutboundConnection {
 /// One worker's outbound connections, and the servers that it has put aside.
 struct OutboundPool {
     fileprivate(set) var connections: [OutboundKey: OutboundConnection] = [:]
-    private var byFlow: [UInt64: OutboundKey] = [:]
+    /// All that have not ended, also those whose place another took while they close.
+    private var byFlow: [UInt64: OutboundConnection] = [:]
     /// Open TLS connections whose peer has proved its name.
     private var proved: [ProvedKey: OutboundKey] = [:]
     /// Nanoseconds of the worker's clock until which a server is tried after the others.
@@ -79,16 +80,15 @@ struct OutboundPool {
 
     fileprivate mutating func add(_ connection: OutboundConnection) {
         self.connections[connection.key] = connection
-        self.byFlow[connection.flow.id.number] = connection.key
+        self.byFlow[connection.flow.id.number] = connection
     }
 
-    func connection(ofFlow number: UInt64) -> OutboundConnection? {
-        self.byFlow[number].flatMap { self.connections[$0] }.flatMap { $0.flow.id.number == number ? $0 : nil }
-    }
+    func connection(ofFlow number: UInt64) -> OutboundConnection? { self.byFlow[number] }
 
     fileprivate mutating func remove(_ connection: OutboundConnection) {
         self.byFlow[connection.flow.id.number] = nil
-        if self.connections[connection.key] === connection { self.connections[connection.key] = nil }
+        guard self.connections[connection.key] === connection else { return }
+        self.connections[connection.key] = nil
         if let place = Self.place(of: connection.key), self.proved[place] == connection.key { self.proved[place] = nil }
     }
 

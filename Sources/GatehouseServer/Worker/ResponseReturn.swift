@@ -28,7 +28,11 @@ extension Worker {
         let domain = transaction.passage.domain
         let transport = transaction.origin.transport
         let host = via.sentByHost.text(in: request.bytes)
-        let verifies = domain.configuration.outbound.verify
+        // Of a protected session no answer goes to a peer that proves nothing, whatever other legs may do.
+        let verifies =
+            domain.configuration.outbound.verify
+            || SecurityDemand.isProtected(
+                transaction.passage.session.arrival, by: domain.configuration.security.protect)
         let identity = PeerIdentity(host: host)
         var serverName: String?
         if case .domain(let name) = identity { serverName = name }
