@@ -344,6 +344,12 @@ struct DomainCheck: Sendable {
                 "in \(path), the list of \(expiry.issuer) was to be updated by \(CivilDate.text(expiry.nextUpdate)): "
                     + effect, "fetch a new one and reload")
         }
+        for authority in anchors?.revoked(by: lists) ?? [] {
+            self.report(
+                .revocationList, .warning, at: location,
+                "\(path) revokes \(authority), which is trusted all the same, for it stands among the authorities itself",
+                "take it out of them, if it is to be trusted no more")
+        }
         switch self.files.listedAnchors[.init(authorities: authorities, lists: path)] {
         case .success(let consulted): return consulted
         case .failure(let error):

@@ -35,15 +35,26 @@ func verifyPeerCertificate(_ isGood: Int32, _ context: OpaquePointer?) -> Int32 
 extension TLSEngine {
     /// Whether a fault that OpenSSL found is none for us.
     fileprivate func passesOver(_ fault: Int32, _ context: OpaquePointer) -> Bool {
+        guard Self.isAboutList(fault, context) else { return false }
+        // What the operator trusts is no part of the path (RFC 5280 §6.1): neither its issuer's list nor its own judges it.
+        let length = shim_sk_X509_num(X509_STORE_CTX_get0_chain(context))
+        if X509_STORE_CTX_get_error_depth(context) == length - 1 { return true }
+        return fault == X509_V_ERR_CRL_HAS_EXPIRED && self.acceptsExpiredLists  // OpenSSL goes on to look into the list
+    }
+
+    /// Whether a fault was found where a certificate is looked up in a list, which is done once the chain has led to an authority
+    /// that is trusted.
+    private static func isAboutList(_ fault: Int32, _ context: OpaquePointer) -> Bool {
         switch fault {
-        case X509_V_ERR_CRL_HAS_EXPIRED:
-            return self.acceptsExpiredLists  // OpenSSL then looks the certificate up in it
-        case X509_V_ERR_UNABLE_TO_GET_CRL:
-            // What the operator trusts needs no list of whoever issued it.
-            let length = shim_sk_X509_num(X509_STORE_CTX_get0_chain(context))
-            return X509_STORE_CTX_get_error_depth(context) == length - 1
+        case X509_V_ERR_CERT_REVOKED, X509_V_ERR_UNABLE_TO_GET_CRL, X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER,
+            X509_V_ERR_CRL_HAS_EXPIRED, X509_V_ERR_CRL_NOT_YET_VALID, X509_V_ERR_CRL_SIGNATURE_FAILURE,
+            X509_V_ERR_UNABLE_TO_DECRYPT_CRL_SIGNATURE, X509_V_ERR_ERROR_IN_CRL_LAST_UPDATE_FIELD,
+            X509_V_ERR_ERROR_IN_CRL_NEXT_UPDATE_FIELD, X509_V_ERR_KEYUSAGE_NO_CRL_SIGN,
+            X509_V_ERR_UNHANDLED_CRITICAL_CRL_EXTENSION, X509_V_ERR_DIFFERENT_CRL_SCOPE,
+            X509_V_ERR_CRL_PATH_VALIDATION_ERROR:
+            true
         default:
-            return false
+            X509_STORE_CTX_get0_current_crl(context) != nil  // of a code that certificates share, as for a wrong extension
         }
     }
 

@@ -26,6 +26,11 @@ final class RevocationLists: @unchecked Sendable {
         for handle in self.handles { X509_CRL_free(handle) }
     }
 
+    /// Whether a list of the certificate's issuer has it.
+    func revoke(_ certificate: X509Certificate) -> Bool {
+        self.handles.contains { X509_CRL_get0_by_cert($0, nil, certificate.handle) == 1 }
+    }
+
     /// Reads every list of a file; blocks of other kinds are passed over.
     static func load(_ path: String) -> ParsedFile<RevocationLists> {
         ParsedFile.load(path, limitInBytes: 64 << 20) { text, _ throws(CertificateFileError) in

@@ -101,6 +101,11 @@ final class TrustAnchors: @unchecked Sendable {
         }
     }
 
+    /// The subjects of those that a list of their issuer's has; none of the system's.
+    func revoked(by lists: RevocationLists) -> [String] {
+        self.certificates.filter { !$0.isSelfIssued && lists.revoke($0) }.map(\.subject)
+    }
+
     /// SHA-256 over all that a peer's certificate is judged by: after a reload that changed it, what was verified before counts
     /// no more for new requests.
     func trust(acceptingExpiredLists: Bool, acceptingCommonName: Bool = false) -> [UInt8] {

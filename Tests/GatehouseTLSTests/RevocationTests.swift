@@ -116,6 +116,86 @@ struct RevocationTests {
         #expect(try self.failures(leaf, self.domain(ofIntermediate, authorities: [intermediate])) == [nil, nil])
     }
 
+    @Test(
+        "CERT-08: no list judges the authority that is trusted, whoever issued it (RFC 5280 §6.1)",
+        arguments: [false, true])
+    func anchors(namesKey: Bool) throws {
+        let intermediate = try self.pki.intermediate("Intermediate")
+        let leaf = try self.pki.issue(TestPKI.Request("far.example"), issuer: intermediate)
+        let withdrawn = try self.pki.issue(TestPKI.Request("far.example"), issuer: intermediate)
+        let below = TestPKI.RevocationList(intermediate, revoking: [withdrawn], namesKey: namesKey)
+        var above = TestPKI.RevocationList(self.pki.root, namesKey: namesKey)
+        let stale = -60
+        let aboveAll: [(String, TestPKI.RevocationList)] = [
+            ("good", above),
+            (
+                "stale",
+                {
+                    above.nextUpdate = stale; above.lastUpdate = -7200; return above
+                }()
+            ),
+            (
+                "early",
+                {
+                    above.nextUpdate = 86_400; above.lastUpdate = 3600; return above
+                }()
+            ),
+            (
+                "revoking",
+                {
+                    above.lastUpdate = -3600; above.revoked = [intermediate]; return above
+                }()
+            ),
+        ]
+        for (name, above) in aboveAll {
+            for (order, lists) in [("above first", [above, below]), ("below first", [below, above])] {
+                let path = try self.pki.write("lists.pem", lists: lists)
+                let domain = try self.domain(path, authorities: [intermediate])
+                let outcome = try self.failures(leaf, domain)
+                #expect(outcome == [nil, nil], "\(name), \(order)")
+                for failure in try self.failures(withdrawn, domain) {
+                    #expect(failure?.cause == .certificateInvalid, "\(name), \(order)")
+                }
+            }
+        }
+        let revoking = try self.pki.write("revoking.pem", lists: [aboveAll[3].1, below])
+        let problems = CertificateStore.lint([try self.domain(revoking, authorities: [intermediate])])
+        #expect(problems.map(\.kind) == [.revocationList, .revocationList])
+        #expect(problems.allSatisfy { $0.severity == .warning && $0.text.contains("revokes /CN=Intermediate") })
+        // What is trusted ends the path, also where its root is trusted beside it.
+        let path = try self.pki.write("lists.pem", lists: [below])
+        #expect(try self.failures(leaf, self.domain(path, authorities: [self.pki.root, intermediate])) == [nil, nil])
+    }
+
+    @Test("CERT-08: a root's list past its next update counts for what the root issued, and for the root itself not")
+    func rootList() throws {
+        let intermediate = try self.pki.intermediate("Intermediate")
+        let leaf = try self.pki.issue(TestPKI.Request("far.example"), issuer: intermediate)
+        let old = TestPKI.RevocationList(self.pki.root, lastUpdate: -7200, nextUpdate: -60)
+        let path = try self.pki.write("lists.pem", lists: [old, TestPKI.RevocationList(intermediate)])
+        // The root's list speaks of the intermediate, so it is needed where the root is what is trusted…
+        for failure in try self.failures(leaf, self.domain(path)) { #expect(failure?.cause == .revocationList) }
+        #expect(try self.failures(leaf, self.domain(path, .accept)) == [nil, nil])
+        // …and not where the intermediate is.
+        #expect(try self.failures(leaf, self.domain(path, authorities: [intermediate])) == [nil, nil])
+        // A peer whose own certificate is the one that is trusted has nothing above it.
+        let ofRoot = try self.pki.write("old.pem", lists: [old])
+        #expect(try self.failures(self.good, self.domain(ofRoot, authorities: [self.good])) == [nil, nil])
+    }
+
+    @Test("CERT-08: of several authorities, those without a list in the file have no certificate that verifies")
+    func someAuthorities() throws {
+        let other = try self.pki.authority("Other")
+        let ofOther = try self.pki.issue(TestPKI.Request("far.example"), issuer: other)
+        let path = try self.pki.write("lists.pem", lists: [TestPKI.RevocationList(self.pki.root)])
+        let domain = try self.domain(path, authorities: [self.pki.root, other])
+        #expect(try self.failures(self.good, domain) == [nil, nil])
+        for (failure, setting) in zip(try self.failures(ofOther, domain), ["outbound.crl", "tls.client_crl"]) {
+            #expect(failure?.cause == .revocationList)
+            #expect(failure?.text.contains("\(setting) of a.example has no list of whoever issued") == true)
+        }
+    }
+
     @Test("CERT-08: a list that can't be read is an error of its domain, and a new one counts after the next load")
     func files() throws {
         let path = try self.pki.write("list.pem", revoking: [])

@@ -128,36 +128,73 @@ public final class TestPKI {
 
     /// Writes an authority's revocation list, valid from `lastUpdate` to `nextUpdate`, in seconds from now; several make one
     /// file of them.
+    /// - Parameter namesKey: whether each names its issuer's key (RFC 5280 §5.2.1), as those of authorities do.
     /// - Returns: its path.
     @discardableResult
     public func write(
         _ file: String, revoking revoked: [Holder], issuers: [Holder]? = nil, lastUpdate: Int = -3600,
-        nextUpdate: Int = 86_400
+        nextUpdate: Int = 86_400, namesKey: Bool = false
     ) throws -> String {
-        let lists = try (issuers ?? [self.root]).map { issuer in
-            try Self.revocationList(of: issuer, revoked, lastUpdate, nextUpdate)
-        }
-        defer { for list in lists { X509_CRL_free(list) } }
-        return try self.write(file) { bio in lists.allSatisfy { PEM_write_bio_X509_CRL(bio, $0) == 1 } }
+        try self.write(
+            file,
+            lists: (issuers ?? [self.root]).map {
+                RevocationList(
+                    $0, revoking: revoked, lastUpdate: lastUpdate, nextUpdate: nextUpdate, namesKey: namesKey)
+            })
     }
 
-    private static func revocationList(
-        of issuer: Holder, _ revoked: [Holder], _ lastUpdate: Int, _ nextUpdate: Int
-    ) throws -> OpaquePointer {
+    /// What to put into a revocation list; times are seconds from now.
+    public struct RevocationList {
+        public var issuer: Holder
+        public var revoked: [Holder]
+        public var lastUpdate: Int
+        public var nextUpdate: Int
+        public var namesKey: Bool
+
+        public init(
+            _ issuer: Holder, revoking revoked: [Holder] = [], lastUpdate: Int = -3600, nextUpdate: Int = 86_400,
+            namesKey: Bool = true
+        ) {
+            self.issuer = issuer
+            self.revoked = revoked
+            self.lastUpdate = lastUpdate
+            self.nextUpdate = nextUpdate
+            self.namesKey = namesKey
+        }
+    }
+
+    /// Writes a PEM file of revocation lists in that order.
+    /// - Returns: its path.
+    @discardableResult
+    public func write(_ file: String, lists: [RevocationList]) throws -> String {
+        let made = try lists.map(Self.make)
+        defer { for list in made { X509_CRL_free(list) } }
+        return try self.write(file) { bio in made.allSatisfy { PEM_write_bio_X509_CRL(bio, $0) == 1 } }
+    }
+
+    private static func make(_ request: RevocationList) throws -> OpaquePointer {
+        let issuer = request.issuer
         guard let list = X509_CRL_new() else { throw Failure(description: "X509_CRL_new failed") }
         X509_CRL_set_version(list, 1)
         X509_CRL_set_issuer_name(list, X509_get_subject_name(issuer.certificate))
-        let time = X509_gmtime_adj(nil, lastUpdate)
+        let time = X509_gmtime_adj(nil, request.lastUpdate)
         defer { ASN1_STRING_free(time) }
         X509_CRL_set1_lastUpdate(list, time)
-        for holder in revoked {
+        for holder in request.revoked {
             let entry = X509_REVOKED_new()
             X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(holder.certificate))
             X509_REVOKED_set_revocationDate(entry, time)
             try self.check(X509_CRL_add0_revoked(list, entry) == 1, "X509_CRL_add0_revoked")
         }
-        X509_gmtime_adj(time, nextUpdate)
+        X509_gmtime_adj(time, request.nextUpdate)
         X509_CRL_set1_nextUpdate(list, time)
+        if request.namesKey {
+            var context = X509V3_CTX()
+            X509V3_set_ctx(&context, issuer.certificate, nil, nil, list, 0)
+            let identifier = X509V3_EXT_conf_nid(nil, &context, NID_authority_key_identifier, "keyid:always")
+            defer { X509_EXTENSION_free(identifier) }
+            try self.check(X509_CRL_add_ext(list, identifier, -1) == 1, "X509_CRL_add_ext")
+        }
         X509_CRL_sort(list)
         try self.check(X509_CRL_sign(list, issuer.key, EVP_sha256()) > 0, "X509_CRL_sign")
         return list
