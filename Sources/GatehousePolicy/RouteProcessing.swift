@@ -96,6 +96,8 @@ public struct CoreRoute: Equatable, Sendable {
     public var requestURI: URI
     /// The first Route value that is not ours, and where it stands.
     public var next: NextRoute?
+    /// Set where another edge with our secret passed the request on: it goes to a flow of this edge, or nowhere.
+    public var relay: Token.Relay?
 
     public struct NextRoute: Equatable, Sendable {
         public var uri: URI
@@ -197,6 +199,7 @@ public enum RouteProcessing {
         var route = CoreRoute(
             destination: .elsewhere, ownRoutes: top.count, session: top.token?.session, requestURI: uri, next: nil)
         if let next = top.next, let value = top.nextValue { route.next = .init(uri: next, value: value) }
+        route.relay = top.relay
         if let token = top.token {
             route.destination = .flow(token, isPath: top.isPath)
             return route
@@ -209,9 +212,10 @@ public enum RouteProcessing {
             route.session = device.session
         case .token(.binding(let domain, let key)):
             route.destination = .binding(domain, key)
-        case .token(.core), .token(.route), .token(.path):
+        case .token(.core), .token(.route), .token(.path), .token(.relay):
             throw Refusal(404, .unknownToken)
         case .none:
+            guard top.relay == nil else { throw Refusal(404, .unknownToken) }
             if top.next == nil, knowledge.standing(of: uri, in: message.bytes) == .edge {
                 // A user at the edge's own address is a token or nobody (PBX-14).
                 guard uri.user == nil else { throw Refusal(404, .unknownToken) }
@@ -237,8 +241,10 @@ public enum RouteProcessing {
     }
 
     private struct OwnRoutes {
-        /// Values of ours at the top; two at the most, as a double Record-Route leaves them (RFC 5658 §5).
+        /// Values of ours at the top; two at the most, as a double Record-Route leaves them (RFC 5658 §5), below one of
+        /// another edge's.
         var count = 0
+        var relay: Token.Relay?
         var token: Token.Route?
         var isPath = false
         /// The first value that is not ours.
@@ -253,7 +259,7 @@ public enum RouteProcessing {
         guard message.first(.route) != nil else { return own }
         for value in message.values(of: .route) {
             guard let uri = (try? NameAddr.parse(message.bytes, value))?.uri else { throw Refusal(400, .syntax) }
-            guard own.count < 2 else {
+            guard own.count < (own.relay == nil ? 2 : 3) else {
                 own.next = uri
                 own.nextValue = value
                 break
@@ -280,6 +286,10 @@ public enum RouteProcessing {
                 }
                 own.token = route
                 own.isPath = true
+                own.count += 1
+            case .token(.relay(let relay)):
+                guard domain == nil, own.count == 0 else { throw Refusal(403, .foreignRoute) }
+                own.relay = relay
                 own.count += 1
             case .token:
                 throw Refusal(403, .alteredToken)

@@ -254,6 +254,45 @@ struct CoreRouteTests {
     }
 
     @Test(
+        "PBX-16: what another edge passed on goes by our tokens alone",
+        arguments: [
+            RouteRow("BYE sip:device-a@10.0.0.1", ["<sip:relay-a@10.0.0.1;lr>"], "device, relayed, own 1, session 8"),
+            RouteRow("BYE sip:binding-a@10.0.0.1", ["<sip:relay-a@10.0.0.1;lr>"], "binding, relayed, own 1"),
+            RouteRow(
+                "BYE sip:bob@192.0.2.77", ["<sip:relay-a@10.0.0.1;lr>, <sip:route-a@10.0.0.1;lr>"],
+                "flow, relayed, own 2, session 1"),
+            RouteRow(
+                "BYE sip:bob@192.0.2.77",
+                ["<sip:relay-a@10.0.0.1;lr>, <sip:route-a@10.0.0.1;lr>", "<sip:route-a@a.example;lr>"],
+                "flow, relayed, own 3, session 1"),
+            RouteRow(
+                "BYE sip:bob@192.0.2.77", ["<sip:relay-a@10.0.0.1;lr>, <sip:path-a@10.0.0.1;lr>"],
+                "path, relayed, own 2, session 4"),
+            RouteRow("BYE sip:bob@192.0.2.77", ["<sip:relay-a@10.0.0.1;lr>"], "404 unknownToken"),
+            RouteRow("OPTIONS sip:edge.example", ["<sip:relay-a@10.0.0.1;lr>"], "404 unknownToken"),
+            RouteRow("BYE sip:relay-a@10.0.0.1", "404 unknownToken"),
+            RouteRow(
+                "BYE sip:device-a@10.0.0.1", ["<sip:relay-a@10.0.0.1;lr>, <sip:relay-a@10.0.0.1;lr>"],
+                "403 foreignRoute"),
+            RouteRow(
+                "BYE sip:bob@192.0.2.77", ["<sip:route-a@10.0.0.1;lr>, <sip:relay-a@10.0.0.1;lr>"],
+                "403 foreignRoute"),
+        ])
+    func relayed(row: RouteRow) throws {
+        #expect(try outcomeFromCore(row) == row.outcome)
+    }
+
+    @Test(
+        "PBX-16: nobody outside passes a request on",
+        arguments: [
+            RouteRow("BYE sip:bob@a.example", ["<sip:relay-a@a.example;lr>"], "403 foreignRoute"),
+            RouteRow("BYE sip:relay-a@a.example", "404 unknownToken"),
+        ])
+    func relayedFromOutside(row: RouteRow) throws {
+        #expect(try outcomeFromOutside(row) == row.outcome)
+    }
+
+    @Test(
         "RT-08: an altered token in Route is refused",
         arguments: [
             RouteRow("BYE sip:bob@192.0.2.77", ["<sip:altered@10.0.0.1;lr>"], "403 alteredToken"),

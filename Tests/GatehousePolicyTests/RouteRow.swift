@@ -22,6 +22,7 @@ private let tokens: [String: Token] = [
     "core-b": .core(.init(domain: b, session: session(7), transport: .udp, target: target, contact: [])),
     "device-a": .device(.init(domain: a, session: session(8), flow: flow, binding: nil, contact: [], routes: [])),
     "binding-a": .binding(domain: a, key: BindingKey(high: 1, low: 2)),
+    "relay-a": .relay(.init(domain: a, transport: .tcp, target: target)),
 ]
 
 /// `a.example` is the connection's domain, `b.example` another one, `edge.example` and 192.0.2.1 the edge itself.
@@ -134,6 +135,7 @@ func outcomeFromCore(_ row: RouteRow) throws -> String {
     case .edge: words.append("edge")
     case .elsewhere: words.append("elsewhere")
     }
+    if let relay = route.relay { words.append(relay.target == target ? "relayed" : "wrong relay") }
     if route.ownRoutes > 0 { words.append("own \(route.ownRoutes)") }
     if let session = route.session { words.append("session \(session.id.bits)") }
     return words.joined(separator: ", ")

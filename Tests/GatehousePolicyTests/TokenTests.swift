@@ -29,7 +29,15 @@ private let tokens: [Token] = [
             peer: Array(repeating: 0x63, count: Token.nameLimitInBytes))),
     .path(.init(domain: domain, session: session, flow: flow)),
     .path(.init(domain: domain, session: session, flow: nil)),
+    .path(.init(domain: domain, session: session, flow: flow, edge: Endpoint(address: IPAddress(v4: 1), port: 5060))),
+    .route(.init(domain: domain, session: session, flow: flow, edge: sixth, peer: [0x61])),
+    .device(
+        .init(domain: domain, session: session, flow: flow, edge: sixth, binding: key, contact: contact, routes: [])),
+    .relay(.init(domain: domain, transport: .udp, target: sixth)),
+    .relay(.init(domain: domain, transport: .tcp, target: Endpoint(address: IPAddress(v4: .max), port: 1))),
 ]
+
+private let sixth = Endpoint(address: IPAddress(v6High: 0x2001_0DB8_0000_0000, v6Low: 7), port: 65_535)
 
 private func core(_ address: IPAddress, _ transport: Transport) -> Token.Core {
     Token.Core(
@@ -65,6 +73,13 @@ struct TokenTests {
     func longName() {
         let name = [UInt8](repeating: 0x63, count: Token.nameLimitInBytes + 1)
         #expect(Token.route(.init(domain: domain, session: session, flow: nil, peer: name)).encoded() == nil)
+    }
+
+    @Test("an edge's address without a flow means nothing, and is not kept")
+    func addressWithoutFlow() throws {
+        let token = Token.route(.init(domain: domain, session: session, flow: nil, edge: sixth))
+        let bytes = try #require(token.encoded())
+        #expect(Token(decoding: bytes) == .route(.init(domain: domain, session: session, flow: nil)))
     }
 
     @Test("two different tokens have different bytes")

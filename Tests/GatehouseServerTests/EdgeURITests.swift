@@ -50,7 +50,11 @@ struct EdgeURITests {
         let fixture = try WorkerFixture(Self.domains)
         let passage = try fixture.passage(arrival: .sips)
         let routes = try #require(fixture.worker.recordRoutes(passage))
-        let expected = Token.route(.init(domain: passage.domain.key, session: passage.session, flow: passage.flow))
+        let expected = Token.route(
+            .init(
+                domain: passage.domain.key, session: passage.session, flow: passage.flow,
+                edge: fixture.worker.coreBinds.forFellows))
+        #expect(fixture.worker.coreBinds.forFellows != nil)
         for (route, start, end) in [
             (text(routes.core), "<sip:gh-", "@10.0.0.1:5070;lr>"),
             (text(routes.outside), "<sips:gh-", "@edge.example;lr>"),

@@ -205,7 +205,8 @@ struct RequestWritingTests {
                 == .token(
                     .device(
                         .init(
-                            domain: passage.domain.key, session: passage.session, flow: passage.flow, binding: nil,
+                            domain: passage.domain.key, session: passage.session, flow: passage.flow,
+                            edge: fixture.worker.coreBinds.forFellows, binding: nil,
                             contact: Array("sip:alice@192.0.2.7:40000;transport=tls".utf8),
                             routes: ["sip:p2.example;lr", "sip:p1.example;lr"].map { Array($0.utf8) }))))
     }

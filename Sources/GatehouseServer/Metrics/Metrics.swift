@@ -137,6 +137,7 @@ public final class Metrics: Sendable {
         case .refusals: page.perDomain(Refusal.Rule.self, at: DomainCells.refusals)
         case .overrides: page.perDomain(OverrideUse.self, at: DomainCells.overrides)
         case .referrals: page.perDomain(Referral.Target.self, at: DomainCells.referrals)
+        case .fellowRequests: page.perDomain(FellowRole.self, at: DomainCells.fellows)
         case .outboundConnections: page.outboundConnections()
         case .limitsHit: page.perDomain(LimitKind.self, at: DomainCells.limits)
         case .datagramsDropped: page.perProcess(DatagramDrop.self) { WorkerCells.dropped + $0 }

@@ -105,7 +105,8 @@ enum DomainCells {
     static let limits = refusals + Refusal.Rule.count
     static let overrides = limits + LimitKind.count
     static let referrals = overrides + OverrideUse.count
-    static let outbound = referrals + Referral.Target.count
+    static let fellows = referrals + Referral.Target.count
+    static let outbound = fellows + FellowRole.count
     static let count = outbound + transports * OutboundResult.count
 
     static func outbound(_ transport: Int, _ result: OutboundResult) -> Int {

@@ -36,6 +36,7 @@ public enum MetricFamily: CaseIterable, Sendable {
     case refusals
     case overrides
     case referrals
+    case fellowRequests
     case outboundConnections
     case limitsHit
     case datagramsDropped
@@ -130,6 +131,11 @@ public enum MetricFamily: CaseIterable, Sendable {
                 "gatehouse_referrals_total", .counter,
                 "REFERs let through, by what they refer to: a URI of ours, sips, sips with transport=tls, or other; override: in a SIPS session to what is not sips",
                 labels: ["domain", "target"])
+        case .fellowRequests:
+            .init(
+                "gatehouse_cluster_requests_total", .counter,
+                "Requests within a dialog that reached another edge of the cluster than the one that has the device's connection: passed on to that, or taken over by it",
+                labels: ["domain", "role"])
         case .outboundConnections:
             .init(
                 "gatehouse_outbound_connections_total", .counter,

@@ -76,6 +76,11 @@ public enum OverrideUse: UInt8, CaseIterable, Sendable, MetricLabel {
     }
 }
 
+/// This edge's part in a request that another edge of the cluster passed on.
+public enum FellowRole: UInt8, CaseIterable, Sendable, MetricLabel {
+    case passedOn, takenOver
+}
+
 /// What became of a connection to a peer.
 public enum OutboundResult: UInt8, CaseIterable, Sendable, MetricLabel {
     case opened, refused, timedOut, unreachable, tls, limit, forbidden

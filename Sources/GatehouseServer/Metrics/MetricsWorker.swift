@@ -81,6 +81,11 @@ public final class WorkerMetrics: Sendable {
         self.add(domain, DomainCells.referrals + target.index)
     }
 
+    /// A request went to, or came from, another edge with our secret.
+    public func fellowRequest(_ domain: DomainMetrics, _ role: FellowRole) {
+        self.add(domain, DomainCells.fellows + role.index)
+    }
+
     /// A connection to a peer was opened, or failed.
     public func outbound(_ domain: DomainMetrics, _ transport: Transport, _ result: OutboundResult) {
         self.add(domain, DomainCells.outbound(Int(transport.rawValue), result))

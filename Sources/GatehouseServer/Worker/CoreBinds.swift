@@ -14,6 +14,8 @@ struct CoreBinds {
         var socket: DatagramEndpoint?
 
         let sentBy: SentBy
+        /// The address that other machines have for it; nil where only a name is known.
+        let reachable: Endpoint?
 
         init(transport: Transport, endpoint: Endpoint, host: [UInt8], socket: DatagramEndpoint?) {
             self.transport = transport
@@ -21,13 +23,23 @@ struct CoreBinds {
             self.host = host
             self.socket = socket
             self.sentBy = SentBy(host: host, port: endpoint.port)
+            let address = IPAddress(String(decoding: self.sentBy.host, as: UTF8.self)) ?? endpoint.address
+            self.reachable = address.isUnspecified ? nil : Endpoint(address: address, port: endpoint.port)
         }
     }
 
     private(set) var entries: [Entry] = []
+    /// Where another edge with our secret passes requests for our flows on to, over TCP.
+    private(set) var forFellows: Endpoint?
 
     mutating func add(_ entry: Entry) {
         self.entries.append(entry)
+        if self.forFellows == nil, entry.transport == .tcp { self.forFellows = entry.reachable }
+    }
+
+    /// Whether an endpoint is one of ours.
+    func contains(_ endpoint: Endpoint) -> Bool {
+        self.entries.contains { $0.reachable == endpoint || $0.endpoint == endpoint }
     }
 
     func socket(_ index: Int) -> DatagramEndpoint? {
@@ -41,6 +53,13 @@ struct CoreBinds {
     /// The bind that a core server is spoken to from: of its transport and address family.
     func index(for transport: Transport, isIPv6: Bool) -> Int? {
         self.entries.firstIndex { $0.transport == transport && $0.endpoint.address.isIPv6 == isIPv6 }
+    }
+
+    /// The address that connections to the core come from; nil where the binds leave it to the system.
+    func source(isIPv6: Bool) -> IPAddress? {
+        self.index(for: .tcp, isIPv6: isIPv6).map { self.entries[$0].endpoint.address }.flatMap {
+            $0.isUnspecified ? nil : $0
+        }
     }
 
     /// Closes and forgets the entries behind the first `count`: those of a reload that was refused.

@@ -100,11 +100,13 @@ extension Worker {
 
     // MARK: Connections to the core
 
-    /// Our connection to a core server over TCP, opened where there is none; requests queued on it leave when it is open.
+    /// Our connection to a core server over TCP, opened where there is none; requests queued on it leave when it is open. It
+    /// comes from the address of a core bind, by which a PBX, or another edge, knows us.
     func coreConnection(to endpoint: Endpoint) -> StreamFlow? {
         if let flow = self.coreConnections[endpoint], flow.isUsable { return flow }
         guard let context = self.context else { return nil }
-        let flow = Connector.connect(to: endpoint, tls: nil, in: context)
+        let flow = Connector.connect(
+            to: endpoint, from: self.coreBinds.source(isIPv6: endpoint.address.isIPv6), in: context)
         flow.userData = FlowState(
             side: .core, transport: .tcp, remote: endpoint, local: flow.local,
             reference: FlowReference(boot: self.shared.boot, worker: self.index, number: flow.id.number),

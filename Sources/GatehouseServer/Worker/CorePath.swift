@@ -74,9 +74,11 @@ extension Worker {
             case .flow(let device): hop = device
             case .located(let outbound):
                 return try self.begin(message, key, route, outbound, digest, fromCore: origin)
+            case .fellow(let fellow):
+                return try self.begin(message, key, fellow, digest, fromCore: origin)
             }
             guard let domain = hop.state.domain(in: self.snapshot) else { throw Refusal(480, .flowGone) }
-            guard self.snapshot.mayReach(domain, from: origin.source.address) else {
+            guard self.snapshot.mayReach(domain, from: route.relay?.target.address ?? origin.source.address) else {
                 throw Refusal(404, .unknownToken)  // PBX-14: another domain's core
             }
             self.metrics.requestReceived(domain.metrics, .out, message.method)
@@ -137,6 +139,8 @@ extension Worker {
             self.send(bytes, by: hop.state.leg)
         case .located(let outbound):
             self.forwardStatelessly(message, outbound, fromCore: origin)
+        case .fellow(let fellow):
+            self.forwardStatelessly(message, fellow, fromCore: origin)
         }
     }
 
@@ -267,15 +271,18 @@ extension Worker {
             }
             throw .sipsNotAllowed
         }
-        let core = self.coreTarget(of: message, origin, domain)
+        let core =
+            route.relay.map { (transport: $0.transport, endpoint: $0.target) }
+            ?? self.coreTarget(of: message, origin, domain)
         var passage = Passage(
             direction: .toOutside, domain: domain, session: session, flow: hop.state.reference,
             binding: route.binding, outside: hop.state.service,
             isOutsideSecure: hop.state.transport == .tls, mirrorsTransport: hop.wroteTransportTLS(message),
             coreBind: self.bind(of: origin, core.transport), coreTransport: core.transport, coreTarget: core.endpoint,
             registration: nil)
+        if route.relay != nil { self.metrics.fellowRequest(domain.metrics, .takenOver) }
         if message.method == .refer {
-            passage.referral = try self.referral(of: message, passage, from: origin.source.address)
+            passage.referral = try self.referral(of: message, passage, from: core.endpoint.address)
         }
         return passage
     }
@@ -301,7 +308,7 @@ extension Worker {
 
     /// The core bind that a request from the core came to, as its index.
     func bind(of origin: WorkerMessage.Origin, _ transport: Transport) -> Int {
-        if case .datagram(let socket, _) = origin.leg { return socket }
+        if case .datagram(let socket, _) = origin.leg, transport == .udp { return socket }
         return self.coreBinds.entries.firstIndex { $0.transport == transport && $0.endpoint == origin.local }
             ?? self.coreBinds.index(for: transport, isIPv6: origin.source.address.isIPv6) ?? 0
     }

@@ -106,7 +106,8 @@ extension Worker {
     func recordRoutes(_ passage: Passage) -> (core: [UInt8], outside: [UInt8])? {
         let token = Token.route(
             .init(
-                domain: passage.domain.key, session: passage.session, flow: passage.flow, peer: passage.peer))
+                domain: passage.domain.key, session: passage.session, flow: passage.flow,
+                edge: self.coreBinds.forFellows, peer: passage.peer))
         guard let text = self.text(of: token) else { return nil }
         return (
             bracketed(self.coreURI(text, bind: passage.coreBind, transport: passage.coreTransport), "lr"),

@@ -35,6 +35,7 @@ struct OutsideForm {
 enum OutsideWay {
     case flow(DeviceHop)
     case located(OutboundRoute)
+    case fellow(FellowEdge)
 }
 
 /// A Contact as a Request-URI: without headers and `method` (RFC 3261 §16.6 item 2, §19.1.1 table 1).
@@ -65,6 +66,7 @@ extension Worker {
                     requestURI: asRequestURI(device.contact), routes: device.routes, dropsRoutes: true)
                 return .flow(DeviceHop(state: state, contact: device.contact, form: form))
             }
+            if let fellow = self.fellow(device.flow, at: device.edge, device.domain, route) { return .fellow(fellow) }
             // A device that was reached over a connection is reached over one that verifies, or not at all (PBX-11).
             let isRegistered = device.flow != nil || device.binding != nil
             guard !isRegistered || Self.isReachable(device.contact) else {
@@ -84,6 +86,9 @@ extension Worker {
         case .flow(let token, let isPath):
             if let reference = token.flow {
                 guard let state = self.flow(reference) else {
+                    if let fellow = self.fellow(reference, at: token.edge, token.domain, route) {
+                        return .fellow(fellow)
+                    }
                     if !isPath, token.session.arrival == .sips, !token.session.isRelaxed { throw .sipsNotAllowed }
                     throw Refusal(isPath ? 430 : 480, .flowGone, warning: "the device's connection is gone")
                 }

@@ -7,6 +7,8 @@ struct Passage {
     enum Direction {
         case toCore
         case toOutside
+        /// To another edge with our secret, which has the device's flow.
+        case toFellow
     }
 
     var direction: Direction

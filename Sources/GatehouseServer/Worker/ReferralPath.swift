@@ -42,7 +42,7 @@ extension Worker {
         switch (self.token(of: uri, in: bytes), passage.direction) {
         case (.none, .toOutside):
             return self.hidden(uri, in: bytes, passage).map { .core($0) } ?? .foreign
-        case (.none, .toCore):
+        case (.none, .toCore), (.none, .toFellow):
             return .foreign
         case (.token(.core(let core)), .toCore):
             guard core.domain == passage.domain.key else { throw Refusal(403, .otherDomain) }

@@ -153,7 +153,10 @@ extension Worker {
     func insertPath(
         in message: Message, _ passage: Passage, transport: Transport, bind: Int, _ editor: inout MessageEditor
     ) throws(ForwardFault) {
-        let token = Token.path(.init(domain: passage.domain.key, session: passage.session, flow: passage.flow))
+        let token = Token.path(
+            .init(
+                domain: passage.domain.key, session: passage.session, flow: passage.flow,
+                edge: self.coreBinds.forFellows))
         guard let text = self.text(of: token) else { throw .unwritable }
         var value: [UInt8] = [0x3C]
         value.append(contentsOf: self.coreURI(text, bind: bind, transport: transport))

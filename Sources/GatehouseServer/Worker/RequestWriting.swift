@@ -163,6 +163,7 @@ extension Worker {
             let token = Token.device(
                 .init(
                     domain: passage.domain.key, session: passage.session, flow: passage.flow,
+                    edge: self.coreBinds.forFellows,
                     binding: self.binding(of: passage.flow, contact: uri) ?? passage.binding, contact: Array(uri),
                     routes: routes, peer: passage.peer))
             guard let text = self.text(of: token) else { throw .unwritable }

@@ -106,7 +106,8 @@ extension Worker {
     private func noteDowngrade(_ response: Message, _ transaction: ServerTransaction) {
         let passage = transaction.passage
         guard transaction.isInvite, response.status / 100 == 2, passage.session.arrival == .sips,
-            passage.direction == .toOutside || !passage.domain.isPBX, SchemeRules.hasSIPContact(response)
+            passage.direction != .toFellow, passage.direction == .toOutside || !passage.domain.isPBX,
+            SchemeRules.hasSIPContact(response)
         else { return }
         self.log.info(
             "a SIPS INVITE was answered with a sip Contact: later requests of the dialog leave over TLS all the same",
@@ -124,11 +125,18 @@ extension Worker {
         var extra: [(StaticString, [UInt8])] = []
         let isLocated = transaction.outbound != nil
         if status == 500 {
-            let text = isLocated ? "no server of the next hop took it" : "no core server or device could be reached"
+            let text =
+                if transaction.passage.direction == .toFellow {
+                    "the edge that has the device's connection could not be reached"
+                } else if isLocated {
+                    "no server of the next hop took it"
+                } else {
+                    "no core server or device could be reached"
+                }
             extra.append(("Warning", self.warning(transaction.passage.domain, text)))
         }
         // Towards the core a device that cannot be reached is temporarily unavailable.
-        let status = status == 500 && transaction.passage.direction == .toOutside && !isLocated ? 480 : status
+        let status = status == 500 && transaction.passage.direction != .toCore && !isLocated ? 480 : status
         guard
             let bytes = ResponseWriter.make(
                 status: status, to: transaction.request, source: transaction.origin.source,
@@ -159,6 +167,7 @@ extension Worker {
         _ response: Message, of branch: ClientTransaction, _ transaction: ServerTransaction, challenges: [Message]
     ) -> [UInt8]? {
         let passage = transaction.passage
+        if passage.direction == .toFellow { return self.fellowResponse(response) }
         let isPBX = passage.domain.isPBX
         var editor = MessageEditor(response)
         let isTrusted = passage.direction == .toOutside && passage.domain.trusts(self.provedNames(of: branch.leg))
@@ -228,6 +237,8 @@ extension Worker {
         case .toOutside:
             try self.replaceDeviceContacts(
                 in: response, passage, transport: passage.coreTransport, bind: passage.coreBind, &editor)
+        case .toFellow:
+            break
         case .toCore:
             if transaction.request.method == .register {
                 self.restoreRegistration(in: response, passage, &editor)
