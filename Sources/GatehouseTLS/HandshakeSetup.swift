@@ -34,9 +34,12 @@ final class HandshakeSetup {
 }
 
 extension TLSEngine {
-    var ticketKeys: TicketKeys? {
-        guard case .server(let context, _, _, _) = self.setup?.role else { return nil }
-        return context.tickets
+    var ticketKeys: TicketKeys? { self.serverRole?.context.tickets }
+
+    /// What an accepting end negotiates by; its domain is nil until the ClientHello has named one.
+    var serverRole: (context: TLSServerContext, domain: ServedDomain?)? {
+        guard let setup = self.setup, case .server(let context, _, _, _) = setup.role else { return nil }
+        return (context, setup.domain)
     }
 
     /// What the peer's certificate has to prove.

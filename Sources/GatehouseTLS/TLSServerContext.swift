@@ -9,9 +9,16 @@ internal import SIPMessage
 public final class TLSServerContext: Sendable {
     let context: TLSContext
     let tickets: TicketKeys
+    /// Seconds since 1970, by which sessions end.
+    let now: @Sendable () -> Int64
 
     /// - Throws: where this OpenSSL lacks what we need.
-    public init() throws(OpenSSLError) {
+    public convenience init() throws(OpenSSLError) {
+        try self.init { CivilDate.now }
+    }
+
+    init(now: @escaping @Sendable () -> Int64) throws(OpenSSLError) {
+        self.now = now
         self.tickets = try TicketKeys()
         self.context = try TLSContext(method: TLS_server_method())
         let handle = self.context.handle
@@ -22,7 +29,7 @@ public final class TLSServerContext: Sendable {
         guard SSL_CTX_set_num_tickets(handle, 1) == 1,
             SSL_CTX_set_max_early_data(handle, 0) == 1,
             SSL_CTX_set_tlsext_ticket_key_evp_cb(handle, prepareTicket) == 1,
-            SSL_CTX_set_session_ticket_cb(handle, nil, acceptTicket, nil) == 1
+            SSL_CTX_set_session_ticket_cb(handle, noteVerifiedUntil, acceptTicket, nil) == 1
         else { throw .last("set up the server context") }
         SSL_CTX_set_timeout(handle, Int(TicketKeys.lifetimeInSeconds))
     }
@@ -95,22 +102,4 @@ private func prepareTicket(
     else { return -1 }
     return tickets.prepare(
         name: name, iv: iv, cipherContext: cipherContext, macContext: macContext, isNew: isNew == 1)
-}
-
-/// Whether a session's client, if it showed a certificate, could still show it: a resumption does not verify it again.
-func mayResume(_ session: OpaquePointer, now: Int64) -> Bool {
-    guard let certificate = SSL_SESSION_get0_peer(session) else { return true }
-    return X509Certificate(sharing: certificate).notAfter > now
-}
-
-/// SSL_CTX_set_session_ticket_cb.
-private func acceptTicket(
-    _: OpaquePointer?, _ session: OpaquePointer?, _: UnsafePointer<UInt8>?, _: Int, _ status: SSL_TICKET_STATUS,
-    _: UnsafeMutableRawPointer?
-) -> SSL_TICKET_RETURN {
-    guard status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW, let session else {
-        return SSL_TICKET_RETURN_IGNORE_RENEW
-    }
-    guard mayResume(session, now: CivilDate.now) else { return SSL_TICKET_RETURN_IGNORE_RENEW }
-    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW
 }

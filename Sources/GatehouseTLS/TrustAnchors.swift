@@ -14,14 +14,18 @@ final class TrustAnchors: @unchecked Sendable {
     /// The one that expires first; nil for the system's.
     let earliestExpiry: (subject: String, notAfter: Int64)?
 
+    /// Those that count; nil where none does.
+    let lists: RevocationLists?
+
     /// Empty for the system's.
     private let certificates: [X509Certificate]
 
     private init(
         owning handle: OpaquePointer, _ certificates: [X509Certificate], names: OpaquePointer?, digest: [UInt8],
-        earliest: (String, Int64)?
+        lists: RevocationLists?, earliest: (String, Int64)?
     ) {
         self.handle = handle
+        self.lists = lists
         self.certificates = certificates
         self.names = names
         self.digest = digest
@@ -47,7 +51,7 @@ final class TrustAnchors: @unchecked Sendable {
         let names = shim_sk_X509_NAME_new_null()
         let anchors = TrustAnchors(
             owning: store, certificates, names: names,
-            digest: sha256(certificates.flatMap(\.digest) + (lists?.digest ?? [])),
+            digest: sha256(certificates.flatMap(\.digest) + (lists?.digest ?? [])), lists: lists,
             earliest: certificates.map { ($0.subject, $0.notAfter) }.min { $0.1 < $1.1 })
         // An intermediate authority in the file is trusted as it stands, without its root.
         X509_STORE_set_flags(store, UInt(X509_V_FLAG_PARTIAL_CHAIN))
@@ -60,7 +64,7 @@ final class TrustAnchors: @unchecked Sendable {
                 throw .unreadable(reason: "no memory")
             }
         }
-        if let lists { try anchors.add(lists) }
+        try anchors.addLists()
         return anchors
     }
 
@@ -74,7 +78,8 @@ final class TrustAnchors: @unchecked Sendable {
         ERR_clear_error()
         defer { ERR_clear_error() }
         guard let store = X509_STORE_new() else { return .failure(.unreadable(reason: "no memory")) }
-        let anchors = TrustAnchors(owning: store, [], names: nil, digest: lists?.digest ?? [], earliest: nil)
+        let anchors = TrustAnchors(
+            owning: store, [], names: nil, digest: lists?.digest ?? [], lists: lists, earliest: nil)
         guard let directory = X509_STORE_add_lookup(store, X509_LOOKUP_hash_dir()),
             X509_LOOKUP_ctrl(directory, X509_L_ADD_DIR, nil, Int(X509_FILETYPE_DEFAULT), nil) == 1,
             let file = X509_STORE_add_lookup(store, X509_LOOKUP_file())
@@ -82,7 +87,7 @@ final class TrustAnchors: @unchecked Sendable {
         // Some systems have one file beside the directory, some have not.
         _ = X509_LOOKUP_ctrl(file, X509_L_FILE_LOAD, nil, Int(X509_FILETYPE_DEFAULT), nil)
         do throws(CertificateFileError) {
-            if let lists { try anchors.add(lists) }
+            try anchors.addLists()
             return .success(anchors)
         } catch {
             return .failure(error)
@@ -112,7 +117,8 @@ final class TrustAnchors: @unchecked Sendable {
         sha256(self.digest + [acceptingExpiredLists ? 1 : 0, acceptingCommonName ? 1 : 0])
     }
 
-    private func add(_ lists: RevocationLists) throws(CertificateFileError) {
+    private func addLists() throws(CertificateFileError) {
+        guard let lists = self.lists else { return }
         for (index, list) in lists.handles.enumerated() where X509_STORE_add_crl(self.handle, list) != 1 {
             throw .malformed(block: index + 1, reason: reasonText(takeErrorCode()))
         }

@@ -170,15 +170,74 @@ struct ClientCertificateTests {
         #expect(second.engine.facts?.verified?.fingerprint == first.engine.facts?.verified?.fingerprint)
     }
 
-    @Test("a session ends with the certificate that its client showed")
-    func sessionLifetime() throws {
-        let (_, _, engine) = try self.outcome("require.example", self.phone())
-        let expiry = try #require(engine.facts?.verified?.notAfter)
-        let session = try #require(SSL_get_session(engine.ssl))
-        #expect(mayResume(session, now: expiry - 1))
-        #expect(!mayResume(session, now: expiry))
-        let anonymous = try #require(SSL_get_session(self.outcome("request.example", nil).engine.ssl))
-        #expect(mayResume(anonymous, now: .max))
+    /// Whether a session made now is resumed as the clock comes to a time, and whether its client is then verified.
+    private func isResumed(_ edge: TestEdge, _ certificate: CertificatePair?, _ version: Int32, at time: Int64) throws
+        -> Bool
+    {
+        var offer = ScriptedClient.Offer("a.example")
+        offer.versions = version...version
+        offer.certificate = certificate
+        edge.clock.advance(to: CivilDate.now)
+        for time in [CivilDate.now, time] {  // the ticket of a resumed session is no fresher than the first one
+            let made = try edge.handshake(offer)
+            #expect((made.engine.facts?.verified != nil) == (certificate != nil))
+            #expect(made.engine.facts?.isResumed == (offer.session != nil))
+            offer.session = made.client.session
+            edge.clock.advance(to: time)
+        }
+        let last = try edge.handshake(offer)
+        #expect((last.engine.facts?.verified != nil) == (certificate != nil))
+        return try #require(last.engine.facts).isResumed
+    }
+
+    private func edge(_ rule: TLSSettings.ClientCertificate, crl: String? = nil) throws -> TestEdge {
+        let authorities = try self.pki.write("phones.pem", certificates: [self.phones])
+        return try TestEdge([
+            DomainConfiguration("a.example", try self.pki.pair("a", TestPKI.Request("a.example"))) { tls in
+                tls.clientCertificate = rule
+                tls.clientCA = authorities
+                tls.clientCRL = crl
+            }
+        ])
+    }
+
+    @Test(
+        "CERT-08: a session is resumed as long as its client's chain and the lists that speak of it hold",
+        arguments: Self.versions)
+    func sessionLifetime(version: Int32) throws {
+        let hour: Int64 = 3600
+        let start = CivilDate.now
+        let edge = try self.edge(.request)
+        // The client's own certificate, and that of an intermediate above it.
+        let brief = try self.phone { $0.notAfter = Int(hour) }
+        #expect(try self.isResumed(edge, brief, version, at: start + hour - 60))
+        #expect(try !self.isResumed(edge, brief, version, at: start + hour + 60))
+        var request = TestPKI.Request(commonName: "Branch")
+        request.isAuthority = true
+        request.notAfter = Int(hour)
+        let branch = try self.pki.issue(request, issuer: self.phones)
+        #expect(try self.isResumed(edge, self.phone(issuer: branch), version, at: start + hour - 60))
+        #expect(try !self.isResumed(edge, self.phone(issuer: branch), version, at: start + hour + 60))
+        // Who shows none has nothing that ends.
+        #expect(try self.isResumed(edge, nil, version, at: start + 10 * hour))
+    }
+
+    @Test("CERT-08: a list that runs out ends the sessions of those it speaks of", arguments: Self.versions)
+    func sessionOfList(version: Int32) throws {
+        let hour = 3600
+        let start = CivilDate.now
+        let stranger = try self.pki.authority("Stranger")
+        let edge = try self.edge(
+            .require,
+            crl: self.pki.write(
+                "lists.pem",
+                lists: [
+                    TestPKI.RevocationList(self.phones, nextUpdate: 2 * hour),
+                    TestPKI.RevocationList(stranger, nextUpdate: hour),
+                ]))
+        let certificate = try self.phone()
+        #expect(try self.isResumed(edge, certificate, version, at: start + Int64(2 * hour - 60)))
+        #expect(try !self.isResumed(edge, certificate, version, at: start + Int64(2 * hour + 60)))
     }
 
     @Test("TLS-10: what the failure says tells whose certificate it was and what to do")

@@ -2,6 +2,7 @@ import COpenSSL
 import GatehousePolicy
 import NIOCore
 import SIPMessage
+import Synchronization
 
 @testable import GatehouseTLS
 
@@ -194,9 +195,13 @@ final class TestEdge {
 
     let context: TLSServerContext
     var store: CertificateStore
+    /// What sessions end by; certificates and lists are verified by the true time.
+    let clock: TestClock
 
     init(_ domains: [DomainConfiguration]) throws {
-        self.context = try TLSServerContext()
+        let clock = TestClock()
+        self.clock = clock
+        self.context = try TLSServerContext { clock.now }
         self.store = try CertificateStore.load(domains, reusing: nil)
     }
 
@@ -212,6 +217,17 @@ final class TestEdge {
         let client = ScriptedClient(offer)
         let engine = try self.engine(on: listener)
         return (client.connect(to: engine), client, engine)
+    }
+}
+
+/// A clock that can be put forward.
+final class TestClock: Sendable {
+    private let secondsAhead = Atomic<Int64>(0)
+
+    var now: Int64 { CivilDate.now + self.secondsAhead.load(ordering: .relaxed) }
+
+    func advance(to time: Int64) {
+        self.secondsAhead.store(time - CivilDate.now, ordering: .relaxed)
     }
 }
 
