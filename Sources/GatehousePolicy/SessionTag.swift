@@ -168,12 +168,36 @@ public struct ArrivalFacts: Sendable {
         text.append(contentsOf: self.peer.description.utf8)
         if let verified = self.verified {
             text.append("; verified=\"")
-            // A certificate's name may hold any character; what would end the string or the line is left out.
-            text.append(
-                contentsOf: verified.utf8.filter { $0 >= 0x20 && $0 != 0x7F && $0 != 0x22 && $0 != 0x5C && $0 != 0x3B })
+            text.append(quotable: verified)
             text.append(0x22)
         }
         return text
+    }
+
+    /// What is kept of an arrival beside a registration: the tag's parameters, and those that a dial plan has no use for.
+    ///
+    /// - Parameters:
+    ///   - text: from `transport=` to `verified=`.
+    ///   - serverName: what the client asked for in its handshake.
+    ///   - listener: where it connected to.
+    public static func record(_ text: [UInt8], serverName: String?, listener: Endpoint) -> [UInt8] {
+        var record = text
+        if let serverName {
+            record.append("; sni=\"")
+            record.append(quotable: serverName)
+            record.append(0x22)
+        }
+        record.append("; listener=")
+        record.append(contentsOf: listener.description.utf8)
+        return record
+    }
+}
+
+extension [UInt8] {
+    /// Appends what a peer chose to a quoted string: without what would end the string, the parameter or the line.
+    fileprivate mutating func append(quotable text: String) {
+        self.append(
+            contentsOf: text.utf8.filter { $0 >= 0x20 && $0 != 0x7F && $0 != 0x22 && $0 != 0x5C && $0 != 0x3B })
     }
 }
 

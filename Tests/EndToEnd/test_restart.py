@@ -137,7 +137,10 @@ class Restart(EdgeTest):
         phone.close()
         known = [one for one in self.edge.api("/api/bindings")[1]["items"] if one["contact"] == phone.contact]
         self.assertEqual([one["arrived"] for one in known], ["sips"])
-        self.assertIn("transport=tls", known[0]["facts"])
+        facts = known[0]["facts"]
+        for fact in ("transport=tls", f"domain={self.domain}", "tls=TLSv1.3", "cipher=TLS_AES_", "peer=127.",
+                     f'sni="{self.domain}"', f"listener={self.edge.outside}:5061"):
+            self.assertIn(fact, facts)
         self.assertIsNone(known[0].get("flow"))
         listener = self.site.keep(TLSServer((address, 5061), pki.authority().issue(host)))
         sent = self.core.request("MESSAGE", seen.contact.spec)

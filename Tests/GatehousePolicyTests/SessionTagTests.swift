@@ -177,6 +177,19 @@ struct ArrivalFactsTests {
         return String(decoding: facts.text, as: UTF8.self)
     }
 
+    @Test(
+        "what is kept beside a registration names server name and listener, and stays one line of parameters",
+        arguments: [
+            (nil, "transport=udp; listener=203.0.113.10:5061"),
+            ("a.example", "transport=udp; sni=\"a.example\"; listener=203.0.113.10:5061"),
+            ("a\"; x\r\n\\", "transport=udp; sni=\"a x\"; listener=203.0.113.10:5061"),
+        ] as [(String?, String)])
+    func record(serverName: String?, expected: String) throws {
+        let listener = try #require(Endpoint("203.0.113.10:5061"))
+        let record = ArrivalFacts.record(Array("transport=udp".utf8), serverName: serverName, listener: listener)
+        #expect(String(decoding: record, as: UTF8.self) == expected)
+    }
+
     @Test("TLS says its version, cipher, peer and the verified name")
     func whole() throws {
         #expect(

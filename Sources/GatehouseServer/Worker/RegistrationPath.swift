@@ -111,6 +111,8 @@ extension Worker {
             }
         }
         let granted = self.grantedExpiries(in: response)
+        let facts = ArrivalFacts.record(
+            state.facts, serverName: self.flows[flow.number]?.tls?.serverName, listener: state.local)
         for contact in registration.contacts {
             guard let seconds = granted[contact.key], seconds > 0 else {
                 self.shared.unbind(contact.key)
@@ -120,7 +122,7 @@ extension Worker {
             let binding = Binding(
                 domain: transaction.passage.domain.key, aor: registration.aor, flow: flow, contact: contact.uri,
                 session: transaction.passage.session, deadline: self.now &+ UInt64(seconds) &* 1_000_000_000)
-            if self.shared.bind(binding, contact.key, for: seconds, facts: state.facts) {
+            if self.shared.bind(binding, contact.key, for: seconds, facts: facts) {
                 state.remember(contact.key, contact: contact.uri)
             } else {
                 self.metrics.limitHit(transaction.passage.domain.metrics, .bindings)
