@@ -27,13 +27,17 @@ public struct PresentedNames: Hashable, Sendable {
 
 /// Whom a connection is meant to reach: the host before any DNS look-up (RFC 5922 §4).
 public enum PeerIdentity: Hashable, Sendable {
-    /// A domain name in any letter case; internationalised labels in their ASCII form.
+    /// A domain name in lower case, without a final dot; internationalised labels in their ASCII form.
     case domain(String)
     case address(IPAddress)
 
     /// Reads a host as a URI has it, IPv6 without brackets.
     public init(host: String) {
-        if let address = IPAddress(host) { self = .address(address) } else { self = .domain(host) }
+        if let address = IPAddress(host) {
+            self = .address(address)
+        } else {
+            self = .domain(DNSName(host)?.text ?? host)  // what is no name of the DNS no certificate proves
+        }
     }
 }
 

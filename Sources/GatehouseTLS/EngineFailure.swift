@@ -22,6 +22,15 @@ extension TLSEngine {
                 cause: .notTLS,
                 text: "the peer speaks no TLS on this port: have it use TLS (sips:, transport=tls), or a plain port")
         }
+        if ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED || self.demandsProof && setup.presentedNames != nil {
+            return self.certificateFailure(setup)
+        }
+        let (cause, text) = self.explain(code, setup)
+        return TLSFailure(cause: cause, domain: self.domainName, serverName: setup.serverName, text: text)
+    }
+
+    /// What is wrong with the peer's certificate, after our callback found that it does not verify.
+    func certificateFailure(_ setup: HandshakeSetup) -> TLSFailure {
         if let wanted = self.wantedIdentity, let names = setup.presentedNames {
             var failure = TLSFailure.certificateName(
                 wanted: Self.text(wanted), presented: names.sipDomains(),
@@ -29,8 +38,22 @@ extension TLSEngine {
             failure.domain = self.domainName
             return failure
         }
-        let (cause, text) = self.explain(code, setup)
+        let domain = self.domainName ?? "this address"
+        let fault = setup.verificationFault ?? (Int32(truncatingIfNeeded: SSL_get_verify_result(self.ssl)), nil)
+        let (cause, text) =
+            self.explainRevocation(fault.code, fault.subject ?? "unknown", domain)
+            ?? (.certificateInvalid, self.explainInvalidity(fault.code, fault.subject, domain))
         return TLSFailure(cause: cause, domain: self.domainName, serverName: setup.serverName, text: text)
+    }
+
+    private func explainInvalidity(_ code: Int32, _ subject: String?, _ domain: String) -> String {
+        let words = X509_verify_cert_error_string(Int(code)).map { String(cString: $0) } ?? "unknown"
+        let whose = subject.map { " (\($0))" } ?? ""
+        let cure =
+            self.isServer
+            ? "give the client a valid one, or add its authority to tls.client_ca of \(domain)"
+            : "have the peer renew it, or add its authority to outbound.ca of \(domain)"
+        return "the peer's certificate\(whose) does not verify: \(words): \(cure)"
     }
 
     private func explain(_ code: UInt, _ setup: HandshakeSetup) -> (TLSFailure.Cause, String) {
@@ -44,16 +67,6 @@ extension TLSEngine {
             return (.refusedByPeer, "the peer ended the handshake with the alert '\(alert)': \(cure)")
         }
         switch reason {
-        case SSL_R_CERTIFICATE_VERIFY_FAILED:
-            let fault = setup.verificationFault ?? (Int32(truncatingIfNeeded: SSL_get_verify_result(self.ssl)), nil)
-            if let listed = self.explainRevocation(fault.code, fault.subject ?? "unknown", domain) { return listed }
-            let words = X509_verify_cert_error_string(Int(fault.code)).map { String(cString: $0) } ?? "unknown"
-            let whose = fault.subject.map { " (\($0))" } ?? ""
-            let cure =
-                self.isServer
-                ? "give the client a valid one, or add its authority to tls.client_ca of \(domain)"
-                : "have the peer renew it, or add its authority to outbound.ca of \(domain)"
-            return (.certificateInvalid, "the peer's certificate\(whose) does not verify: \(words): \(cure)")
         case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
             return (
                 .certificateMissing,

@@ -48,6 +48,9 @@ extension TLSEngine {
         return identity
     }
 
+    /// Whether a certificate of the peer's that does not verify ends the handshake.
+    var demandsProof: Bool { SSL_get_verify_mode(self.ssl) & SSL_VERIFY_PEER != 0 }
+
     /// Whether the common name counts where the peer's certificate has no subjectAltName.
     var acceptsCommonName: Bool {
         guard case .client(let credentials, _) = self.setup?.role else { return false }

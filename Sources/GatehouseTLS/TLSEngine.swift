@@ -75,7 +75,8 @@ public final class TLSEngine {
     ///   - serverName: the name to ask for: the host before any DNS look-up; nil for an address (RFC 5922 §7.8).
     ///   - identity: what the peer's certificate must prove, else the handshake fails; nil: the caller judges the names of
     ///     `facts.verified`.
-    ///   - verifying: nil: as the domain's `outbound.verify` says; false lets any peer through, unverified.
+    ///   - verifying: nil: as the domain's `outbound.verify` says; false lets any peer through, unverified, and `facts.unproved`
+    ///     says what would have failed.
     /// - Throws: where OpenSSL has no memory or the name can't stand in a ClientHello.
     public static func client(
         context: TLSClientContext, credentials: OutboundCredentials, serverName: String?, identity: PeerIdentity?,
@@ -181,15 +182,22 @@ public final class TLSEngine {
             version: SSL_version(self.ssl) == TLS1_3_VERSION ? "TLSv1.3" : "TLSv1.2",
             cipher: context.name(of: SSL_get_current_cipher(self.ssl)), serverName: self.setup?.serverName,
             domain: self.domainName ?? "", isResumed: SSL_session_reused(self.ssl) == 1,
-            verified: self.verifiedPeer(), hasShownCertificate: self.hasShownCertificate,
+            verified: self.verifiedPeer(), unproved: self.unprovedPeer(), hasShownCertificate: self.hasShownCertificate,
             applicationProtocol: protocolName)
     }
 
     private func verifiedPeer() -> VerifiedPeer? {
-        guard SSL_get_verify_mode(self.ssl) & SSL_VERIFY_PEER != 0, SSL_get_verify_result(self.ssl) == Int(X509_V_OK),
+        guard self.demandsProof, SSL_get_verify_result(self.ssl) == Int(X509_V_OK),
             let certificate = SSL_get0_peer_certificate(self.ssl)
         else { return nil }
         return VerifiedPeer(X509Certificate(sharing: certificate), trust: self.trust)
+    }
+
+    private func unprovedPeer() -> TLSFailure? {
+        guard !self.isServer, !self.demandsProof, let setup = self.setup, setup.verificationFault != nil else {
+            return nil
+        }
+        return self.certificateFailure(setup)
     }
 
     // MARK: Plaintext

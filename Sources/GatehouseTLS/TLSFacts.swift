@@ -13,6 +13,8 @@ public final class TLSFacts: Sendable {
     public let isResumed: Bool
     /// nil: the peer showed no certificate, or none was verified.
     public let verified: VerifiedPeer?
+    /// On a connection that we opened to a peer that need not verify: what is wrong with its certificate; nil where nothing is.
+    public let unproved: TLSFailure?
     /// Whether the peer got to see a certificate of ours: always at the accepting end, and at the connecting one where the
     /// peer asked and we have one.
     public let hasShownCertificate: Bool
@@ -21,7 +23,7 @@ public final class TLSFacts: Sendable {
 
     init(
         version: String, cipher: String, serverName: String?, domain: String, isResumed: Bool, verified: VerifiedPeer?,
-        hasShownCertificate: Bool, applicationProtocol: String?
+        unproved: TLSFailure? = nil, hasShownCertificate: Bool, applicationProtocol: String?
     ) {
         self.version = version
         self.cipher = cipher
@@ -29,6 +31,7 @@ public final class TLSFacts: Sendable {
         self.domain = domain
         self.isResumed = isResumed
         self.verified = verified
+        self.unproved = unproved
         self.hasShownCertificate = hasShownCertificate
         self.applicationProtocol = applicationProtocol
     }

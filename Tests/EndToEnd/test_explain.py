@@ -50,7 +50,8 @@ class Explain(unittest.TestCase):
         ca = pki.authority().certificate
         site.add("a.example", "pbx", outbound={"ca": ca}, security={"overrides": [
             {"to": "*.legacy.example", "allow": "insecure", "reason": "no TLS before spring"},
-            {"to": "old.legacy.example", "allow": "insecure", "reason": "gone", "until": "2020-01-01"}]})
+            {"to": "old.legacy.example", "allow": "insecure", "reason": "gone", "until": "2020-01-01"},
+            {"to": "*.lab.example", "allow": "unverified", "reason": "their own authority"}]})
         site.add("proxy.example", "pbx", outbound={"proxy": "sip:carrier.example;transport=udp", "ca": ca})
         site.add("strict.example", "pbx", security={"untagged": "refuse"},
                  outbound={"transports": ["tcp", "udp"], "ca": ca})
@@ -194,6 +195,22 @@ class Explain(unittest.TestCase):
         self.assertEqual(seen["verdict"]["status"], 500)
         out = self.text("sips:bob@far.example", "--connect", status=1)
         self.assertIn("names h1.far.example", out)
+
+    def test_connect_tells_what_is_wrong_with_a_certificate_that_need_not_verify(self):
+        for names, problem in ((["other.example"], "is for other.example, not for far.lab.example"),
+                               (["far.lab.example"], None)):
+            with self.subTest(names=names):
+                peer = self.peer(*names)
+                self.dns.replace("far.lab.example", A(peer.ip))
+                seen = self.json("sips:bob@far.lab.example.:5061", "--connect")
+                [attempt] = seen["attempts"]
+                self.assertTrue(attempt["is_connected"] and not attempt["is_verified"])
+                self.assertEqual(peer.names, ["far.lab.example"])
+                if problem:
+                    self.assertIn(problem, attempt["problem"])
+                    self.assertIn(problem, self.text("sips:bob@far.lab.example:5061", "--connect"))
+                else:
+                    self.assertNotIn("problem", attempt)
 
     def test_connect_over_tcp(self):
         ip = addresses.fresh()

@@ -52,7 +52,8 @@ class LostConnections(OutboundTest):
 
     def test_VIA_07__a_new_connection_to_the_received_address_and_the_sent_by_port(self):
         for kind in ("proxy", "pbx"):
-            for sent_by, port in (("{ip}:5071", 5071), ("{ip}", 5061), ("{name}:5071", 5071), ("{name}", 5061)):
+            for sent_by, port in (("{ip}:5071", 5071), ("{ip}", 5061), ("{name}:5071", 5071), ("{name}", 5061),
+                                  ("{name}.", 5061)):
                 for method in ("INVITE", "MESSAGE"):
                     with self.subTest(kind=kind, sent_by=sent_by, method=method):
                         self.domain, name = f"{kind}.example", self.name("device")

@@ -68,6 +68,17 @@ class Names(CertificateTest):
         self.goes_to(far, "tls", f"sips:bob@{name.upper()}")
         self.assertEqual([asked.lower() for _, asked in far.accepted], [name])
 
+    def test_CERT_02__a_final_dot_is_no_part_of_the_name(self):
+        # RFC 6066 §3: the name is asked for without it; so are the certificate's, the connection's and the zone's.
+        name, host = self.name(), self.name("host1")
+        far = self.far(tls=5061, pair=name)
+        self.host(far.ip, host)
+        self.dns.add(f"_sips._tcp.{name}", SRV(0, 0, 5061, host))
+        for uri in (f"sips:bob@{name}.", f"sips:bob@{name}", f"sips:bob@{name.upper()}.;transport=tcp"):
+            self.assertEqual(self.goes_to(far, "tls", uri).uri, uri)
+        self.assertEqual(far.accepted, [("TLS", name)])
+        self.assertEqual(len(self.dns.asked(f"_sips._tcp.{name}")), 1)
+
     def test_CERT_02__a_numeric_host_gets_no_server_name_and_has_to_prove_its_address(self):
         ip, other = addresses.fresh(), addresses.fresh()
         far = self.far(tls=5061, pair=pki.authority().issue("x.example", ips=[ip]), ip=ip)
@@ -309,8 +320,15 @@ class Unverified(CertificateTest):
         name = sip.token("n") + ".lab.example"
         far = self.watched(pki.Authority("Stranger").issue("other.example"), name)
         before = self.edge.metric("gatehouse_overrides_total", domain="lax.example", allow="unverified") or 0
+        unproved = {"domain": "lax.example", "cause": "certificate_invalid"}
+        opened = self.edge.metric("gatehouse_outbound_unproved_total", **unproved) or 0
         self.goes_to(far, "tls", f"sips:bob@{name}")
         line = self.edge.wait_log("override used", after=self.log_mark)
         self.assertIn("its certificate is its own", line)
         after = self.edge.metric("gatehouse_overrides_total", domain="lax.example", allow="unverified")
         self.assertEqual(after, before + 1)
+        self.assertIn("does not verify: ", line)
+        self.assertEqual(self.edge.metric("gatehouse_outbound_unproved_total", **unproved), opened + 1)
+        # The pattern has the name with a final dot as well, and the connection too.
+        self.goes_to(far, "tls", f"sips:bob@{name}.")
+        self.assertEqual(self.edge.metric("gatehouse_outbound_unproved_total", **unproved), opened + 1)

@@ -43,6 +43,14 @@ struct PeerNameTests {
         #expect(Self.names(uris: uris, dns: dns).sipDomains() == expected)
     }
 
+    @Test("CERT-02: whom a host means is the same with a final dot and in any letter case")
+    func finalDot() {
+        #expect(PeerIdentity(host: "Far.Example.") == .domain("far.example"))
+        #expect(PeerIdentity(host: "far.example") == .domain("far.example"))
+        #expect(!Self.names(dns: ["far.example"]).prove(PeerIdentity(host: "far.example..")))
+        #expect(!Self.names(dns: ["."]).prove(PeerIdentity(host: ".")))
+    }
+
     @Test(
         "CERT-04: a name matches whole and exactly, letter case aside",
         arguments: [

@@ -181,16 +181,33 @@ struct TLSClientTests {
         }
     }
 
-    @Test("outbound.verify: false lets a bad certificate through, unverified")
-    func unverified() throws {
+    @Test(
+        "outbound.verify: false lets a bad certificate through, unverified, and says what is wrong with it",
+        arguments: Self.versions)
+    func unverified(version: Int32) throws {
         let credentials = try self.credentials(verifies: false)
-        let holder = try self.pki.selfSigned(TestPKI.Request("elsewhere.example"))
-        let (step, _, engine) = try self.connect(to: holder, credentials)
-        guard case .complete = step else {
-            Issue.record("\(step)")
-            return
+        var expired = TestPKI.Request("far.example")
+        expired.notAfter = -60
+        let rows: [(TestPKI.Holder, TLSFailure.Cause?, String)] = [
+            (try self.pki.issue(TestPKI.Request("far.example")), nil, ""),
+            (try self.pki.selfSigned(TestPKI.Request("far.example")), .certificateInvalid, "does not verify: self"),
+            (try self.pki.issue(expired), .certificateInvalid, "certificate has expired"),
+            (
+                try self.pki.issue(TestPKI.Request("elsewhere.example")), .certificateName,
+                "is for elsewhere.example, not for far.example"
+            ),
+        ]
+        for (holder, cause, text) in rows {
+            let (step, _, engine) = try self.connect(to: holder, credentials, version: version)
+            guard case .complete = step else {
+                Issue.record("\(step)")
+                continue
+            }
+            let facts = try #require(engine.facts)
+            #expect(facts.verified == nil)
+            #expect(facts.unproved?.cause == cause)
+            #expect(facts.unproved?.text.contains(text) ?? (cause == nil), "\(String(describing: facts.unproved))")
         }
-        #expect(engine.facts?.verified == nil)
     }
 
     @Test("a domain shows its own certificate where it is asked for one, or the one configured")

@@ -87,7 +87,7 @@ public struct Explanation: Codable, Sendable, Equatable {
         public var tlsVersion: String?
         public var cipher: String?
         public var certificate: Certificate?
-        /// Why it came to nothing, or was not tried.
+        /// Why it came to nothing, or was not tried; what is wrong with a certificate that need not verify.
         public var problem: String?
     }
 

@@ -30,7 +30,7 @@ struct Probe: Sendable {
                 attempt.tlsVersion = outcome.version
                 attempt.cipher = outcome.cipher
                 attempt.certificate = outcome.certificate.map { Explanation.Attempt.Certificate($0) }
-                attempt.problem = outcome.failure
+                attempt.problem = outcome.failure ?? outcome.unproved
             }
         } catch {
             attempt.problem = Self.text(of: error)
@@ -58,7 +58,7 @@ struct Probe: Sendable {
             channel = try await self.connect(to: judged.candidate.endpoint) { channel in
                 let engine = try TLSEngine.client(
                     context: self.context, credentials: self.credentials, serverName: judged.candidate.serverName,
-                    identity: judged.verifies ? judged.candidate.identity : nil, verifying: judged.verifies)
+                    identity: judged.candidate.identity, verifying: judged.verifies)
                 let handler = ProbeHandler(engine, ended: ended, deadline: .seconds(max(deadline, 1)))
                 try channel.pipeline.syncOperations.addHandler(handler)
             }
@@ -87,6 +87,8 @@ private final class ProbeHandler: ChannelInboundHandler {
         var cipher: String?
         var certificate: ShownCertificate?
         var failure: String?
+        /// What would have failed, were the certificate to verify.
+        var unproved: String?
     }
 
     typealias InboundIn = ByteBuffer
@@ -136,7 +138,8 @@ private final class ProbeHandler: ChannelInboundHandler {
         self.ended?.succeed(
             Outcome(
                 version: self.engine.facts?.version, cipher: self.engine.facts?.cipher,
-                certificate: self.engine.shownCertificate, failure: failure?.description))
+                certificate: self.engine.shownCertificate, failure: failure?.description,
+                unproved: self.engine.facts?.unproved?.description))
         self.ended = nil
     }
 }

@@ -139,6 +139,7 @@ public final class Metrics: Sendable {
         case .referrals: page.perDomain(Referral.Target.self, at: DomainCells.referrals)
         case .fellowRequests: page.perDomain(FellowRole.self, at: DomainCells.fellows)
         case .outboundConnections: page.outboundConnections()
+        case .outboundUnproved: page.perDomain(CertificateFault.self, at: DomainCells.unproved)
         case .limitsHit: page.perDomain(LimitKind.self, at: DomainCells.limits)
         case .datagramsDropped: page.perProcess(DatagramDrop.self) { WorkerCells.dropped + $0 }
         case .transactionsStarted: page.perProcess(TransactionType.self) { WorkerCells.started + $0 }

@@ -107,7 +107,8 @@ enum DomainCells {
     static let referrals = overrides + OverrideUse.count
     static let fellows = referrals + Referral.Target.count
     static let outbound = fellows + FellowRole.count
-    static let count = outbound + transports * OutboundResult.count
+    static let unproved = outbound + transports * OutboundResult.count
+    static let count = unproved + CertificateFault.count
 
     static func outbound(_ transport: Int, _ result: OutboundResult) -> Int {
         outbound + transport * OutboundResult.count + result.index

@@ -38,6 +38,7 @@ public enum MetricFamily: CaseIterable, Sendable {
     case referrals
     case fellowRequests
     case outboundConnections
+    case outboundUnproved
     case limitsHit
     case datagramsDropped
     case transactionsStarted
@@ -140,6 +141,11 @@ public enum MetricFamily: CaseIterable, Sendable {
             .init(
                 "gatehouse_outbound_connections_total", .counter,
                 "Connections to peers: opened, or failed and why", labels: ["domain", "transport", "result"])
+        case .outboundUnproved:
+            .init(
+                "gatehouse_outbound_unproved_total", .counter,
+                "TLS connections opened to peers whose certificate need not verify, by what is wrong with it; none: nothing is",
+                labels: ["domain", "cause"])
         case .limitsHit:
             .init(
                 "gatehouse_limits_hit_total", .counter, "Times that a configured limit was reached",

@@ -86,6 +86,21 @@ public enum OutboundResult: UInt8, CaseIterable, Sendable, MetricLabel {
     case opened, refused, timedOut, unreachable, tls, limit, forbidden
 }
 
+/// What is wrong with the certificate of a peer that need not verify, in the words of `gatehouse_handshakes_total`.
+public enum CertificateFault: UInt8, CaseIterable, Sendable, MetricLabel {
+    case none, certificateInvalid, revocationList, certificateName
+
+    init(_ cause: TLSFailure.Cause?) {
+        self =
+            switch cause {
+            case nil: .none
+            case .revocationList: .revocationList
+            case .certificateName: .certificateName
+            case .some: .certificateInvalid
+            }
+    }
+}
+
 /// A limit of docs/configuration.md that was reached.
 public enum LimitKind: UInt8, CaseIterable, Sendable, MetricLabel {
     case connections, connectionsPerSource, handshakesPerSecond, calls, callsPerSecond

@@ -86,6 +86,12 @@ public final class WorkerMetrics: Sendable {
         self.add(domain, DomainCells.fellows + role.index)
     }
 
+    /// A TLS connection was opened to a peer whose certificate need not verify.
+    /// - Parameter cause: what is wrong with it.
+    public func unproved(_ domain: DomainMetrics, _ cause: TLSFailure.Cause?) {
+        self.add(domain, DomainCells.unproved + CertificateFault(cause).index)
+    }
+
     /// A connection to a peer was opened, or failed.
     public func outbound(_ domain: DomainMetrics, _ transport: Transport, _ result: OutboundResult) {
         self.add(domain, DomainCells.outbound(Int(transport.rawValue), result))

@@ -32,6 +32,8 @@ final class FlowState {
     var peerName: [UInt8] = []
     /// Of a connection that we opened: whether the peer asked for our certificate and got it.
     var isKnownToPeer = false
+    /// Of a connection that we opened to a peer that need not verify: what is wrong with its certificate.
+    var unproved: TLSFailure?
     /// Whether a device registered over a datagram flow.
     var isRegistered = false
     /// The names in the peer's certificate, where that was verified.

@@ -162,7 +162,7 @@ extension Worker {
                 let credentials = self.snapshot.certificates.outboundCredentials(of: domain.configuration.name),
                 let made = try? TLSEngine.client(
                     context: self.shared.tlsClientContext, credentials: credentials, serverName: key.serverName,
-                    identity: key.verifies ? key.identity : nil, verifying: key.verifies)
+                    identity: key.identity, verifying: key.verifies)
             else {
                 return .failed(
                     OutboundFailure(cause: .tls, description: "no TLS client can be made for \(key.remote)"))
@@ -217,6 +217,7 @@ extension Worker {
                 ArrivalFacts(
                     transport: .tls, domain: domain.configuration.name, tlsVersion: tls.version, cipher: tls.cipher,
                     peer: flow.remote, verified: tls.verified?.displayName), provedNames: tls.verified?.names)
+            if !connection.key.verifies { self.noteUnproved(tls.unproved, connection, state, domain) }
         }
         var limits = self.messageLimits
         limits.messageSize = domain.limits.messageSizeInBytes
@@ -225,6 +226,21 @@ extension Worker {
         let waiters = connection.waiters
         connection.waiters = []
         for waiter in waiters { waiter.connectionOpened(connection.key, state) }
+    }
+
+    /// A connection is open to a peer that need not prove its name; each is counted, and logged where its peer does not.
+    private func noteUnproved(
+        _ failure: TLSFailure?, _ connection: OutboundConnection, _ state: FlowState, _ domain: DomainRuntime
+    ) {
+        state.unproved = failure
+        self.metrics.unproved(domain.metrics, failure?.cause)
+        guard let failure else { return }
+        self.log.info(
+            "connection to a peer is open though its certificate proves nothing: it need not verify",
+            [
+                "domain": "\(domain.configuration.name)", "peer": "\(state.remote)",
+                "name": "\(connection.key.serverName ?? "-")", "cause": "\(failure.text)",
+            ])
     }
 
     /// A connection that we opened is gone, or did not come about.

@@ -1,5 +1,6 @@
 internal import GatehouseNet
 internal import GatehousePolicy
+internal import GatehouseTLS
 internal import Logging
 internal import SIPMessage
 internal import SIPTransaction
@@ -162,7 +163,7 @@ extension Worker {
                 transaction.request, attempt.route, transaction.passage, way.judged.candidate, way.transport,
                 way.state, branch)
         else { return self.end(number, of: transaction) }
-        self.noteOverride(way.judged, attempt.route, transaction.request)
+        self.noteOverride(way, attempt.route, transaction.request)
         let client = ClientTransaction(
             worker: self, branch: branch, request: written.bytes, isInvite: transaction.isInvite, leg: way.leg,
             remote: way.judged.candidate.endpoint, transport: way.transport, target: nil, sentBy: written.sentBy,
@@ -263,8 +264,8 @@ extension Worker {
     }
 
     /// Each use of an override is seen: once a session in the log, always in the metrics (SIPS-09).
-    private func noteOverride(_ judged: JudgedCandidate, _ route: OutboundRoute, _ message: Message) {
-        guard let override = judged.override else { return }
+    private func noteOverride(_ way: OutboundWay, _ route: OutboundRoute, _ message: Message) {
+        guard let override = way.judged.override else { return }
         self.metrics.overrideUsed(route.domain.metrics, override.allow)
         guard self.notedOverrides.insert(route.session.id).inserted else { return }
         if self.notedOverrides.count > 10_000 { self.notedOverrides = [route.session.id] }
@@ -272,10 +273,19 @@ extension Worker {
             "override used: a protected session leaves over a leg that is not secure",
             [
                 "domain": "\(route.domain.configuration.name)", "session": "\(route.session.id)",
-                "next-hop": "\(route.host)", "candidate": "\(judged.candidate)", "allow": "\(override.allow)",
+                "next-hop": "\(route.host)", "candidate": "\(way.judged.candidate)", "allow": "\(override.allow)",
                 "reason": "\(override.reason)", "line": "\(override.location)",
                 "call-id": "\(message.callID?.text(in: message.bytes) ?? "-")",
+                "cause": "\(way.whyOverridden)",
             ])
+    }
+}
+
+extension OutboundWay {
+    /// What would have kept a protected session off it.
+    fileprivate var whyOverridden: String {
+        guard self.transport == .tls else { return "it is not TLS" }
+        return self.state?.unproved?.text ?? "nothing: the peer's certificate verifies, so that the entry is not needed"
     }
 }
 
