@@ -37,10 +37,10 @@ struct Binding: Sendable {
     }
 
     /// Where the address of record stands in the index.
-    fileprivate static func place(of aor: some Sequence<UInt8>, domain: DomainKey) -> UInt64 {
+    fileprivate static func place(of aor: ArraySlice<UInt8>, domain: DomainKey) -> UInt64 {
         var hasher = Hasher()
         hasher.combine(domain)
-        for byte in aor { hasher.combine(byte) }
+        aor.withUnsafeBytes { hasher.combine(bytes: $0) }
         return UInt64(bitPattern: Int64(hasher.finalize()))
     }
 
@@ -90,8 +90,9 @@ final class BindingTable: Sendable {
         self.index[Int(truncatingIfNeeded: place & 63)]
     }
 
-    /// Makes room for so many bindings.
+    /// Makes room for so many bindings, as far as the limit allows.
     func reserve(_ count: Int) {
+        let count = min(max(count, 0), self.limit.load(ordering: .relaxed))
         for box in self.shards { box.shard.withLock { $0.reserveCapacity(count / Self.shardCount) } }
         for box in self.index { box.first.withLock { $0.reserveCapacity(count / Self.shardCount) } }
     }
@@ -106,7 +107,7 @@ final class BindingTable: Sendable {
 
     /// The binding of an address of record that lasts longest.
     func newest(of aor: [UInt8], domain: DomainKey, now: UInt64) -> Binding? {
-        let place = Binding.place(of: aor, domain: domain)
+        let place = Binding.place(of: aor[...], domain: domain)
         return self.index(of: place).first.withLock { first in
             var newest: Binding?
             var key = first[place]

@@ -137,7 +137,7 @@ public final class Server: RunnableEdge {
             log: log, tlsContext: tlsContext, tlsClientContext: tlsClientContext, dns: dns, store: store)
         do {
             let count = try shared.loadBindings(now: NIODeadline.now().uptimeNanoseconds)
-            try store.start()
+            try store.start(now: Int64(secondsSince1970()))
             if count > 0 { log.notice("bindings of an earlier run taken over", metadata: ["count": "\(count)"]) }
         } catch {
             throw StartError(["\(error)"])

@@ -81,7 +81,7 @@ final class ServerShared: Sendable {
         guard let store = self.store else { return 0 }
         let time = Int64(secondsSince1970())
         let gone = FlowReference(boot: self.boot &+ 1, worker: 0, number: 0)
-        return try store.load(now: time) { stored in
+        return try store.load(now: time, expect: { self.bindings.reserve($0) }) { stored in
             let left = UInt64(clamping: stored.expires - time)
             _ = self.bindings.set(
                 Binding(

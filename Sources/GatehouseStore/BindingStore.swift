@@ -96,17 +96,22 @@ public final class BindingStore: Sendable {
         return database
     }
 
-    /// Reads every binding that has not expired, and forgets the others. Before `start`, on the caller's thread.
+    /// Reads every binding that has not expired; `start` has the others forgotten. Before that, on the caller's thread.
     ///
-    /// - Parameter now: seconds since 1970.
+    /// - Parameters:
+    ///   - now: seconds since 1970.
+    ///   - expect: hears first how many there may be.
     /// - Returns: how many there were.
-    public func load(now: Int64, _ body: (StoredBinding) -> Void) throws(StoreError) -> Int {
+    public func load(
+        now: Int64, expect: (Int) -> Void = { _ in }, _ body: (StoredBinding) -> Void
+    ) throws(StoreError) -> Int {
         let database = try Self.open(self.path)
-        let purge = try database.prepare("DELETE FROM bindings WHERE expires <= ?")
-        purge.bind(1, now)
-        try purge.run()
+        let total = try database.prepare("SELECT count(*) FROM bindings")
+        if try total.next() { expect(Int(clamping: total.number(0))) }
         let rows = try database.prepare(
-            "SELECT high, low, domain, aor, contact, session, arrival, valid, facts, expires FROM bindings")
+            "SELECT high, low, domain, aor, contact, session, arrival, valid, facts, expires FROM bindings WHERE expires > ?"
+        )
+        rows.bind(1, now)
         var count = 0
         while try rows.next() {
             guard let arrival = UInt8(exactly: rows.number(6)).flatMap({ Arrival(rawValue: $0) }) else { continue }
@@ -149,8 +154,11 @@ public final class BindingStore: Sendable {
         return found
     }
 
-    /// Starts the thread that writes; until `stop`.
-    public func start() throws(StoreError) {
+    /// Starts the thread that writes, until `stop`; first it forgets what has expired.
+    ///
+    /// - Parameter now: seconds since 1970.
+    public func start(now: Int64) throws(StoreError) {
+        self.started.store(now, ordering: .relaxed)
         let box = Unmanaged.passRetained(self)
         var id = pthread_t()
         let status = pthread_create(
@@ -169,6 +177,7 @@ public final class BindingStore: Sendable {
     }
 
     private let thread = Mutex<pthread_t?>(nil)
+    private let started = Atomic<Int64>(0)
 
     /// Keeps a binding; callable from any thread, and never waits for the disk.
     public func set(_ binding: StoredBinding) {
@@ -205,6 +214,12 @@ public final class BindingStore: Sendable {
 
     private func work() {
         var writer: Writer?
+        do throws(StoreError) {
+            writer = try Writer(try Self.open(self.path))
+            try writer?.purge(now: self.started.load(ordering: .relaxed))
+        } catch {
+            self.report(error)
+        }
         while true {
             let (pending, isStopping) = self.state.withLock { state in
                 defer { state.pending = [:] }
@@ -252,6 +267,13 @@ public final class BindingStore: Sendable {
             self.database = database
             self.upsert = try database.prepare("INSERT OR REPLACE INTO bindings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
             self.delete = try database.prepare("DELETE FROM bindings WHERE high = ? AND low = ?")
+        }
+
+        /// Forgets what has expired.
+        func purge(now: Int64) throws(StoreError) {
+            let purge = try self.database.prepare("DELETE FROM bindings WHERE expires <= ?")
+            purge.bind(1, now)
+            try purge.run()
         }
 
         func write(_ changes: [BindingKey: Change]) throws(StoreError) {

@@ -50,13 +50,13 @@ struct BindingStoreTests {
     func roundTrip() throws {
         let directory = Directory()
         let first = try directory.store()
-        try first.start()
+        try first.start(now: 1_000)
         for number in 1...3 as ClosedRange<UInt64> { first.set(binding(number)) }
         first.remove(binding(2).key)
         first.stop()
         let second = try directory.store()
         #expect(try load(second) == [binding(1), binding(3)])
-        try second.start()
+        try second.start(now: 1_000)
         second.remove(binding(1).key)
         var later = binding(3)
         later.expires = 3_000
@@ -71,7 +71,7 @@ struct BindingStoreTests {
         let store = try directory.store()
         store.set(binding(1))
         #expect(store.facts(of: [binding(1).key, binding(2).key]) == [binding(1).key: Array("transport=tls".utf8)])
-        try store.start()
+        try store.start(now: 1_000)
         store.stop()
         let second = try directory.store()
         #expect(second.facts(of: [binding(2).key, binding(1).key]) == [binding(1).key: Array("transport=tls".utf8)])
@@ -81,12 +81,27 @@ struct BindingStoreTests {
     func expiry() throws {
         let directory = Directory()
         let store = try directory.store()
-        try store.start()
+        try store.start(now: 1_000)
         store.set(binding(1, expires: 1_500))
         store.set(binding(2, expires: 1_501))
         store.stop()
-        #expect(try load(try directory.store(), now: 1_500) == [binding(2, expires: 1_501)])
+        let later = try directory.store()
+        #expect(try load(later, now: 1_500) == [binding(2, expires: 1_501)])
+        try later.start(now: 1_500)
+        later.stop()
         #expect(try load(try directory.store(), now: 0) == [binding(2, expires: 1_501)])
+    }
+
+    @Test("who loads hears first how many rows there are")
+    func expectation() throws {
+        let directory = Directory()
+        let store = try directory.store()
+        try store.start(now: 1_000)
+        for number in 1...3 as ClosedRange<UInt64> { store.set(binding(number)) }
+        store.stop()
+        var heard: [Int] = []
+        _ = try directory.store().load(now: 1_000, expect: { heard.append($0) }) { _ in heard.append(0) }
+        #expect(heard == [3, 0, 0, 0])
     }
 
     @Test("a directory that cannot be written is an error that names the file and the key")
@@ -117,7 +132,7 @@ struct BindingStoreTests {
         // Another process in the middle of a long write.
         let other = try Database(path: directory.path + "/state/bindings.sqlite")
         try other.run("BEGIN IMMEDIATE")
-        try store.start()
+        try store.start(now: 1_000)
         store.set(binding(1))
         while store.statistics.failures == 0 { usleep(1000) }
         try other.run("ROLLBACK")
