@@ -18,8 +18,8 @@ public final class CertificateStore: Sendable {
 
     /// Reads, parses and checks on several threads; blocks, so not for an event loop.
     ///
-    /// - Parameter previous: the store in force: its unchanged files are not read again, and a certificate that it already
-    ///   serves does not stop this load by having expired meanwhile.
+    /// - Parameter previous: the store in force: its unchanged files are not read again, and an expired certificate is refused
+    ///   unless it is served already. nil at a start, where one is served with a warning, so that it harms its domain alone.
     /// - Throws: every error of every domain; then `previous` stays in force.
     public static func load(
         _ domains: [DomainConfiguration], reusing previous: CertificateStore?
@@ -105,8 +105,8 @@ extension CertificateStore {
         init(_ domains: [DomainConfiguration], _ previous: CertificateStore?) {
             let files = CertificateFiles(for: domains, reusing: previous?.files)
             self.files = files
-            let served = previous.map { Set($0.facts.map { [$0.domain, $0.fingerprint] }) } ?? []
-            let checks = domains.parallelMap { DomainCheck($0, files, alreadyServed: served) }
+            let inForce = previous.map { Set($0.facts.map { [$0.domain, $0.fingerprint] }) }
+            let checks = domains.parallelMap { DomainCheck($0, files, inForce: inForce) }
             var owners: [Endpoint: [String: String]] = [:]
             var defaults: [Endpoint: String] = [:]
             for (domain, check) in zip(domains, checks) {

@@ -14,10 +14,11 @@ struct DomainCheck: Sendable {
     private let files: CertificateFiles
     private let now: Int64
 
-    /// - Parameter alreadyServed: domain and fingerprint of each certificate in force, which a reload doesn't refuse for its
-    ///   age: else one that has expired would keep the operator from renewing another.
+    /// - Parameter inForce: domain and fingerprint of each certificate in force. Beside them one that has expired is an error:
+    ///   a reload would put it in the place of one that is valid. nil at a start, which serves it with a warning: one domain's
+    ///   lapse must not keep the others down.
     init(
-        _ domain: DomainConfiguration, _ files: CertificateFiles, alreadyServed: Set<[String]>,
+        _ domain: DomainConfiguration, _ files: CertificateFiles, inForce: Set<[String]>?,
         now: Int64 = CivilDate.now
     ) {
         self.now = now
@@ -25,7 +26,7 @@ struct DomainCheck: Sendable {
         self.files = files
         var credentials: [Credential] = []
         if let tls = domain.tls {
-            credentials = self.credentials(of: tls, alreadyServed)
+            credentials = self.credentials(of: tls, inForce)
             let authorities = self.clientAuthorities(of: tls)
             self.checkCiphers(of: tls)
             if self.problems.allSatisfy({ $0.severity == .warning }), !credentials.isEmpty {
@@ -49,7 +50,7 @@ struct DomainCheck: Sendable {
 
     // MARK: Certificates and keys
 
-    private mutating func credentials(of tls: TLSSettings, _ alreadyServed: Set<[String]>) -> [Credential] {
+    private mutating func credentials(of tls: TLSSettings, _ inForce: Set<[String]>?) -> [Credential] {
         var credentials: [Credential] = []
         for pair in tls.certificates {
             guard let credential = self.credential(pair) else { continue }
@@ -61,7 +62,8 @@ struct DomainCheck: Sendable {
                     "give at most one certificate of each key type")
             }
             self.checkStrength(chain, pair)
-            self.checkDates(chain, pair, isServed: alreadyServed.contains([self.domain.name, chain.fingerprint]))
+            self.checkDates(
+                chain, pair, servesExpired: inForce?.contains([self.domain.name, chain.fingerprint]) ?? true)
             self.checkNames(chain, pair)
             self.checkUse(chain, pair)
             self.checkOrder(chain, pair)
@@ -137,13 +139,13 @@ struct DomainCheck: Sendable {
         }
     }
 
-    private mutating func checkDates(_ chain: CertificateChain, _ pair: CertificatePair, isServed: Bool) {
+    private mutating func checkDates(_ chain: CertificateChain, _ pair: CertificatePair, servesExpired: Bool) {
         let left = chain.notAfter - self.now
         let life = chain.notAfter - max(chain.notBefore, 0)
         if left <= 0 {
             self.report(
-                .expired, isServed ? .warning : .error, at: pair.location,
-                "\(pair.certificate) expired on \(CivilDate.text(chain.notAfter))", "renew it")
+                .expired, servesExpired ? .warning : .error, at: pair.location,
+                "\(pair.certificate) expired on \(CivilDate.text(chain.notAfter)), so clients refuse it", "renew it")
         } else if chain.notBefore > self.now {
             self.report(
                 .notYetValid, at: pair.location,

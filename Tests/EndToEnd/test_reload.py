@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import stat
 
 from harness import addresses, pki, streams
@@ -114,6 +115,11 @@ class Certificates(ReloadTest):
     def test_reload_of_a_key_that_belongs_elsewhere(self):
         self.install(pki.Pair(pki.authority().issue("a.example").certificate, pki.authority().issue("b.example").key))
         self.refused(r"gatehouse\.yaml:\d+:\d+", r"a\.example")
+        self.install(pki.authority().issue("a.example"))
+
+    def test_reload_of_a_certificate_that_has_expired(self):
+        self.install(pki.authority().issue("a.example", days=-1))
+        self.refused(r"gatehouse\.yaml:\d+:\d+", r"a\.example\.pem expired on")
         self.install(pki.authority().issue("a.example"))
 
     def test_reload_of_broken_yaml(self):
@@ -378,6 +384,27 @@ class WrongConfigurations(EdgeTest):
     def test_check_of_a_good_file(self):
         status, out, err = run_command("check", self.edge.config_path)
         self.assertEqual(status, 0, out + err)
+
+    def test_start_with_an_expired_certificate_serves_the_other_domains(self):
+        site = Site()
+        self.addCleanup(site.stop)
+        site.add("lapsed.example", "pbx", pair=pki.authority().issue("lapsed.example", days=-1))
+        site.add("a.example", "pbx")
+        site.start()
+        site.edge.wait_log(r"lapsed\.example.*expired on")
+        phone = site.phone("a.example")
+        establish(phone, site.core("a.example"), "sips:bob@a.example").hang_up()
+        with self.assertRaisesRegex(ssl.SSLError, "certificate has expired"):
+            site.phone("lapsed.example")
+        status, out, err = run_command("check", site.edge.config_path)
+        self.assertEqual(status, 0, out + err)
+        self.assertIn("expired on", out + err)
+        self.assertEqual(run_command("check", "--strict", site.edge.config_path)[0], 2)
+        # A reload for another reason is not held up by it.
+        mark = site.edge.mark()
+        site.edge.signal(signal.SIGHUP)
+        site.edge.wait_log("reload", after=mark)
+        self.assertEqual(site.edge.metric("gatehouse_reloads_total", result="success"), 1)
 
     def test_start_on_a_taken_address(self):
         status, log, _ = self.start(self.edge.write())  # this class's own edge has the address

@@ -62,7 +62,6 @@ struct CertificateStoreTests {
             (.nameMissing, try self.pki.pair("b", TestPKI.Request("b.example")), "does not name a.example"),
             (.nameMissing, try self.pki.pair("sub", TestPKI.Request("sip.a.example")), "does not name a.example"),
             (.nameMissing, try self.pki.pair("deep", TestPKI.Request("*.example.org")), "does not name a.example"),
-            (.expired, try self.pair("expired") { $0.notAfter = -86_400 }, "expired on "),
             (.notYetValid, try self.pair("early") { $0.notBefore = 86_400 }, "is not valid before "),
         ]
         for (kind, pair, text) in cases {
@@ -118,16 +117,16 @@ struct CertificateStoreTests {
     func allErrors() throws {
         var missing = CertificatePair(certificate: "/nowhere/a.pem", privateKey: "/nowhere/a.key")
         missing.location = SourceLocation(file: "a.yaml", line: 7, column: 20)
-        var expired = try self.pair("expired") {
+        var early = try self.pair("early") {
             $0.dnsNames = ["b.example"]
-            $0.notAfter = -1
+            $0.notBefore = 86_400
         }
-        expired.location = SourceLocation(file: "b.yaml", line: 9, column: 20)
+        early.location = SourceLocation(file: "b.yaml", line: 9, column: 20)
         let good = try self.pki.pair("c", TestPKI.Request("c.example"))
         let problems = self.problems(
             DomainConfiguration("a.example", missing) { $0.ciphers = "NONSENSE" },
-            DomainConfiguration("c.example", good), DomainConfiguration("b.example", expired))
-        #expect(problems.map(\.kind) == [.fileUnreadable, .fileUnreadable, .ciphers, .expired])
+            DomainConfiguration("c.example", good), DomainConfiguration("b.example", early))
+        #expect(problems.map(\.kind) == [.fileUnreadable, .fileUnreadable, .ciphers, .notYetValid])
         #expect(problems.map(\.domain) == ["a.example", "a.example", "a.example", "b.example"])
         #expect(problems[0].description.hasPrefix("a.yaml:7:20: a.example: /nowhere/a.pem can't be read ("))
         #expect(problems[3].description.hasPrefix("b.yaml:9:20: b.example: "))
@@ -312,20 +311,26 @@ struct CertificateStoreTests {
         #expect(FileStamp(path: path) != stamp)
     }
 
-    @Test("a certificate in force that expires does not keep a reload from renewing others")
-    func expiredInForce() throws {
+    @Test(
+        "an expired certificate is a warning at a start and where it is in force already, and an error to a reload that brings it"
+    )
+    func expired() throws {
         let brief = try self.pair("brief") { $0.notAfter = 2 }
         let domain = DomainConfiguration("a.example", brief)
         let store = try CertificateStore.load([domain], reusing: nil)
         let fingerprint = store.certificates()[0].fingerprint
         let files = CertificateFiles(for: [domain], reusing: nil)
         let chain = try #require(files.chains[brief.certificate]?.content)
-        let check = DomainCheck(domain, files, alreadyServed: [["a.example", fingerprint]], now: chain.notAfter + 1)
-        #expect(check.problems.map(\.severity) == [.warning])
-        #expect(check.problems.map(\.kind) == [.expired])
-        let atStart = DomainCheck(domain, files, alreadyServed: [], now: chain.notAfter + 1)
-        #expect(atStart.problems.map(\.severity) == [.error])
-        #expect(atStart.served == nil)
+        for inForce in [[["a.example", fingerprint]], nil] as [Set<[String]>?] {
+            let check = DomainCheck(domain, files, inForce: inForce, now: chain.notAfter + 1)
+            #expect(check.problems.map(\.severity) == [.warning])
+            #expect(check.problems.map(\.kind) == [.expired])
+            #expect(check.served != nil)
+        }
+        let reload = DomainCheck(domain, files, inForce: [["b.example", fingerprint]], now: chain.notAfter + 1)
+        #expect(reload.problems.map(\.severity) == [.error])
+        #expect(reload.problems.first?.text.contains("expired on ") == true)
+        #expect(reload.served == nil)
     }
 
     @Test("1,000 domains load on all cores, and reload unchanged in well under a second")
