@@ -67,30 +67,40 @@ let package = Package(
             ] + nio,
             swiftSettings: settings),
 
-        .testTarget(name: "SIPMessageTests", dependencies: ["SIPMessage"], swiftSettings: settings),
-        .testTarget(
-            name: "SIPTransactionTests", dependencies: ["SIPTransaction", "SIPMessage"], swiftSettings: settings),
-        .testTarget(
-            name: "GatehousePolicyTests", dependencies: ["GatehousePolicy", "SIPMessage"], swiftSettings: settings),
-        .testTarget(
-            name: "GatehouseConfigTests", dependencies: ["GatehouseConfig", "GatehousePolicy", "SIPMessage"],
-            exclude: ["Cases"], swiftSettings: settings),
+        // What tests of several targets use.
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
         .target(
-            name: "TestSupport", dependencies: ["COpenSSL", "GatehousePolicy"], path: "Tests/TestSupport",
+            name: "TestCertificates", dependencies: ["COpenSSL", "GatehousePolicy", "TestSupport"],
+            path: "Tests/TestCertificates", swiftSettings: settings),
+
+        .testTarget(name: "SIPMessageTests", dependencies: ["SIPMessage", "TestSupport"], swiftSettings: settings),
+        .testTarget(
+            name: "SIPTransactionTests", dependencies: ["SIPTransaction", "SIPMessage", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
+            name: "GatehousePolicyTests", dependencies: ["GatehousePolicy", "SIPMessage", "TestSupport"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "GatehouseConfigTests",
+            dependencies: ["GatehouseConfig", "GatehousePolicy", "SIPMessage", "TestSupport"],
+            exclude: ["Cases"], swiftSettings: settings),
+        .testTarget(
             name: "GatehouseTLSTests",
-            dependencies: ["GatehouseTLS", "GatehousePolicy", "SIPMessage", "COpenSSL", "TestSupport"] + nio,
+            dependencies: [
+                "GatehouseTLS", "GatehousePolicy", "SIPMessage", "COpenSSL", "TestCertificates", "TestSupport",
+            ] + nio,
             swiftSettings: settings),
         .testTarget(
             name: "GatehouseNetTests",
             dependencies: [
-                "GatehouseNet", "GatehouseTLS", "GatehousePolicy", "SIPMessage", "COpenSSL", "TestSupport",
+                "GatehouseNet", "GatehouseTLS", "GatehousePolicy", "SIPMessage", "COpenSSL", "TestCertificates",
+                "TestSupport",
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ] + nio,
             swiftSettings: settings),
         .testTarget(
-            name: "GatehouseStoreTests", dependencies: ["GatehouseStore", "GatehousePolicy"], swiftSettings: settings),
+            name: "GatehouseStoreTests", dependencies: ["GatehouseStore", "GatehousePolicy", "TestSupport"],
+            swiftSettings: settings),
         .testTarget(
             name: "GatehouseServerTests",
             dependencies: [

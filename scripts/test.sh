@@ -10,6 +10,9 @@ cd "$(dirname "$0")/.." || exit 1
 passed=0 failed=0 skipped=0
 output=$(mktemp -d)
 trap 'rm -rf "$output"' EXIT
+# The compiler leaves a folder behind for each of its jobs.
+mkdir "$output/tmp"
+export TMPDIR=$output/tmp
 
 step() { printf '\n==> %s\n' "$*"; }
 add() { passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3)); }
@@ -56,6 +59,9 @@ else
     echo "the end-to-end suite ended with status $status before it could sum up"
     add 0 1 0
 fi
+
+step "scripts/mutate.py --check: the conditions of the security verdict that its tests are held to"
+if python3 scripts/mutate.py --check; then add 1 0 0; else add 0 1 0; fi
 
 step "scripts/conformance.py: docs/conformance.md against the tests"
 if python3 scripts/conformance.py --results "$output/end-to-end.txt"; then add 1 0 0; else add 0 1 0; fi

@@ -1,4 +1,5 @@
 import Glibc
+import TestSupport
 
 @testable import GatehouseConfig
 
@@ -44,22 +45,15 @@ enum TestFiles {
     static func withFolder<Result>(
         _ files: [String: String], _ body: (_ path: String) throws -> Result
     ) rethrows -> Result {
-        var template = Array("/tmp/gatehouse-config-XXXXXX".utf8CString)
-        let path = mkdtemp(&template).map { String(cString: $0) } ?? "/nonexistent"
-        defer { remove(path) }
+        let folder = TemporaryFolder(for: "config")
         for (name, text) in files {
-            var parent = path
+            var parent = folder.path
             for step in name.split(separator: "/").dropLast() {
                 parent += "/\(step)"
                 mkdir(parent, 0o700)
             }
-            write(text, to: "\(path)/\(name)")
+            write(text, to: "\(folder.path)/\(name)")
         }
-        return try body(path)
-    }
-
-    private static func remove(_ path: String) {
-        for name in names(in: path) { remove("\(path)/\(name)") }
-        if Glibc.remove(path) != 0 { perror("cannot remove \(path)") }
+        return try withExtendedLifetime(folder) { try body(folder.path) }
     }
 }

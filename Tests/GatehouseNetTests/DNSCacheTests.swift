@@ -1,6 +1,7 @@
 import GatehousePolicy
 import NIOCore
 import SIPMessage
+import TestSupport
 import Testing
 
 @testable import GatehouseNet

@@ -1,4 +1,5 @@
 import GatehousePolicy
+import TestSupport
 import Testing
 
 private typealias Step = DNSServerSelection.Step

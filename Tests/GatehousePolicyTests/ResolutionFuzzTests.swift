@@ -1,5 +1,6 @@
 import GatehousePolicy
 import SIPMessage
+import TestSupport
 import Testing
 
 @Suite("Resolution under whatever the DNS says")

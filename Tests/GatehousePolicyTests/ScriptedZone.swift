@@ -1,5 +1,6 @@
 import GatehousePolicy
 import SIPMessage
+import TestSupport
 import Testing
 
 /// Answers of the DNS, written like a zone file: `SRV _sip._tcp.far.example 10 20 5060 host.far.example`.

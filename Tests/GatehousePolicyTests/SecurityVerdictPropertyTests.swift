@@ -1,6 +1,7 @@
 import Foundation
 import GatehousePolicy
 import SIPMessage
+import TestSupport
 import Testing
 
 @Suite("SecurityVerdict at random")

@@ -1,5 +1,6 @@
 import GatehousePolicy
 import SIPMessage
+import TestSupport
 import Testing
 
 private let name = Array("a.example".utf8)

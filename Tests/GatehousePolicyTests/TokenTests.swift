@@ -1,5 +1,6 @@
 import GatehousePolicy
 import SIPMessage
+import TestSupport
 import Testing
 
 private let domain = DomainKey(name: "a.example")

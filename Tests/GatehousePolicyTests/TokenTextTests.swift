@@ -1,4 +1,5 @@
 import GatehousePolicy
+import TestSupport
 import Testing
 
 private func encode(_ text: String) -> String {

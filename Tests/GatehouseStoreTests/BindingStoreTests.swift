@@ -1,6 +1,7 @@
 import GatehousePolicy
 import Glibc
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import GatehouseStore
@@ -13,22 +14,10 @@ private func binding(_ number: UInt64, expires: Int64 = 2_000) -> StoredBinding 
         expires: expires)
 }
 
-/// A directory of a test's own, gone with it.
-private final class Directory {
-    let path: String
+extension TemporaryFolder {
+    fileprivate convenience init() { self.init(for: "store") }
 
-    init() {
-        var template = Array("/tmp/gatehouse-store-XXXXXX".utf8CString)
-        self.path = mkdtemp(&template).map { String(cString: $0) } ?? "/nonexistent"
-    }
-
-    deinit {
-        for name in ["", "-wal", "-shm"] { unlink("\(self.path)/state/bindings.sqlite\(name)") }
-        rmdir("\(self.path)/state")
-        rmdir(self.path)
-    }
-
-    func store(_ report: @escaping @Sendable (StoreError) -> Void = { _ in }) throws -> BindingStore {
+    fileprivate func store(_ report: @escaping @Sendable (StoreError) -> Void = { _ in }) throws -> BindingStore {
         try BindingStore(directory: self.path + "/state", report: report)
     }
 }
@@ -48,7 +37,7 @@ private func load(_ store: BindingStore, now: Int64 = 1_000) throws -> [StoredBi
 struct BindingStoreTests {
     @Test("what was set is there after a restart, whole, and what was removed is not")
     func roundTrip() throws {
-        let directory = Directory()
+        let directory = TemporaryFolder()
         let first = try directory.store()
         try first.start(now: 1_000)
         for number in 1...3 as ClosedRange<UInt64> { first.set(binding(number)) }
@@ -67,7 +56,7 @@ struct BindingStoreTests {
 
     @Test("the facts of a registration are found, on disk and on the way there")
     func facts() throws {
-        let directory = Directory()
+        let directory = TemporaryFolder()
         let store = try directory.store()
         store.set(binding(1))
         #expect(store.facts(of: [binding(1).key, binding(2).key]) == [binding(1).key: Array("transport=tls".utf8)])
@@ -79,7 +68,7 @@ struct BindingStoreTests {
 
     @Test("what has expired meanwhile is forgotten")
     func expiry() throws {
-        let directory = Directory()
+        let directory = TemporaryFolder()
         let store = try directory.store()
         try store.start(now: 1_000)
         store.set(binding(1, expires: 1_500))
@@ -117,7 +106,7 @@ struct BindingStoreTests {
 
     @Test("a file of a newer version is left alone")
     func newer() throws {
-        let directory = Directory()
+        let directory = TemporaryFolder()
         _ = try directory.store()
         let database = try Database(path: directory.path + "/state/bindings.sqlite")
         try database.run("PRAGMA user_version = 99")
@@ -126,7 +115,7 @@ struct BindingStoreTests {
 
     @Test("while the file cannot be written the changes wait, and then get there")
     func failure() throws {
-        let directory = Directory()
+        let directory = TemporaryFolder()
         let failures = Failures()
         let store = try directory.store { _ in failures.count.wrappingAdd(1, ordering: .relaxed) }
         // Another process in the middle of a long write.

@@ -2,7 +2,7 @@ import COpenSSL
 import GatehousePolicy
 import Glibc
 import SIPMessage
-import TestSupport
+import TestCertificates
 import Testing
 
 @testable import GatehouseTLS

@@ -1,7 +1,7 @@
 import GatehousePolicy
 import NIOCore
 import SIPMessage
-import TestSupport
+import TestCertificates
 import Testing
 
 @testable import GatehouseTLS

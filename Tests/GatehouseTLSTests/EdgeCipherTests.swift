@@ -1,22 +1,18 @@
 import COpenSSL
 import Glibc
+import TestSupport
 import Testing
 
 @testable import GatehouseTLS
 
 @Suite("EdgeCipher")
 struct EdgeCipherTests {
-    private let directory: String
+    private let folder = TemporaryFolder(for: "secret")
     private let current = String(repeating: "0f", count: 32)
     private let other = String(repeating: "A1", count: 32)
 
-    init() throws {
-        var template = Array("/tmp/gatehouse-secret-XXXXXX".utf8CString)
-        self.directory = String(cString: try #require(mkdtemp(&template)))
-    }
-
     private func secret(_ lines: String..., mode: mode_t = 0o600) throws -> String {
-        let path = "\(self.directory)/\(lines.hashValue)"
+        let path = "\(self.folder.path)/\(lines.hashValue)"
         let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
         try #require(descriptor >= 0)
         let text = lines.joined(separator: "\n") + "\n"
@@ -111,7 +107,7 @@ struct EdgeCipherTests {
 
     @Test("the secret is made at first start, for its owner alone, and is the same at the next")
     func created() throws {
-        let path = "\(self.directory)/state/secret"
+        let path = "\(self.folder.path)/state/secret"
         #expect(throws: EdgeSecretError(path: path, problem: .missing)) {
             try EdgeSecret.load(path: path, create: false)
         }
@@ -140,7 +136,7 @@ struct EdgeCipherTests {
         #expect(problem(try self.secret("")) == .malformed(line: 1))
         #expect(problem(try self.secret(self.current, self.current, self.current)) == .malformed(line: 3))
         #expect(problem(try self.secret(String(repeating: "#", count: 5000))) == .malformed(line: 1))
-        guard case .unreadable = problem(self.directory) else {
+        guard case .unreadable = problem(self.folder.path) else {
             Issue.record("a directory is no secret")
             return
         }

@@ -4,7 +4,7 @@ import NIOCore
 import NIOPosix
 import SIPMessage
 import Synchronization
-import TestSupport
+import TestCertificates
 import Testing
 
 @testable import GatehouseTLS

@@ -1,7 +1,7 @@
 import GatehousePolicy
 import Glibc
 import NIOCore
-import TestSupport
+import TestCertificates
 import Testing
 
 @testable import GatehouseTLS

@@ -1,6 +1,6 @@
 import COpenSSL
 import GatehousePolicy
-import TestSupport
+import TestCertificates
 import Testing
 
 @testable import GatehouseTLS

@@ -2,7 +2,7 @@ import COpenSSL
 import GatehousePolicy
 import NIOCore
 import SIPMessage
-import TestSupport
+import TestCertificates
 import Testing
 
 @testable import GatehouseTLS

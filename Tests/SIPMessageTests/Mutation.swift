@@ -1,4 +1,5 @@
 import SIPMessage
+import TestSupport
 
 /// Random damage to a message: bytes changed, cut, doubled, and pieces of the grammar put where they do not belong.
 enum Mutation {

@@ -1,4 +1,5 @@
 import SIPTransaction
+import TestSupport
 import Testing
 
 private typealias Client = NonInviteClientTransaction

@@ -1,4 +1,5 @@
 import SIPTransaction
+import TestSupport
 import Testing
 
 /// What an owner of a response context sees, against the promises of RFC 3261 §16.7.

@@ -1,6 +1,6 @@
 import GatehousePolicy
 import SIPMessage
-import TestSupport
+import TestCertificates
 
 @testable import GatehouseTLS
 

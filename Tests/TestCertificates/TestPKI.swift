@@ -1,6 +1,7 @@
 internal import COpenSSL
 public import GatehousePolicy
 internal import Glibc
+internal import TestSupport
 
 /// Certificates made as a test runs: good ones, and every kind of bad one. They lie in a directory that goes with this object.
 public final class TestPKI {
@@ -61,29 +62,14 @@ public final class TestPKI {
         }
     }
 
+    private let folder = TemporaryFolder(for: "pki")
     /// Without a trailing slash.
-    public let directory: String
+    public var directory: String { self.folder.path }
     /// A root that signs everything that names no other issuer.
     public let root: Holder
 
     public init() throws {
-        var template = Array("/tmp/gatehouse-pki-XXXXXX".utf8CString)
-        guard let path = mkdtemp(&template) else { throw Failure(description: "mkdtemp failed: \(errno)") }
-        self.directory = String(cString: path)
         self.root = try Self.make(Self.authorityRequest("Test Root"), issuer: nil)
-    }
-
-    deinit {
-        if let entries = opendir(self.directory) {
-            while let entry = readdir(entries) {
-                let name = withUnsafeBytes(of: &entry.pointee.d_name) {
-                    String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-                }
-                unlink("\(self.directory)/\(name)")
-            }
-            closedir(entries)
-        }
-        rmdir(self.directory)
     }
 
     /// A self-signed root.
