@@ -30,7 +30,6 @@ public enum SchemeRules {
 
     private static func contactSchemes(of message: Message) -> (hasSIP: Bool, hasSIPS: Bool) {
         var found = (hasSIP: false, hasSIPS: false)
-        guard message.first(.contact) != nil else { return found }
         for value in message.values(of: .contact) {
             switch (try? NameAddr.parse(message.bytes, value))?.uri.scheme {
             case .sip: found.hasSIP = true

@@ -69,7 +69,7 @@ struct Leg {
         }
         var lines: [String] = []
         let mustBeSecure = self.isSIPS || isProtected
-        for candidate in mustBeSecure ? self.secure : self.any {
+        for candidate in mustBeSecure ? self.secure.filter({ $0.transport == .tls }) : self.any {
             let index = entry(for: candidate).flatMap { self.overrides[$0].allow == .unverified ? $0 : nil }
             let isTLS = candidate.transport == .tls
             if !isTLS || (!mustBeSecure && !self.verify) {

@@ -118,6 +118,17 @@ struct ReferralTests {
         #expect(words == [nil, "sips", "sips", "override", nil])
     }
 
+    @Test("SIPS-22: whether a response names a sip Contact")
+    func contactOfResponse() throws {
+        for (rows, expected) in [
+            (["<sip:a@h>"], true), (["<sips:a@h>"], false), (["<sips:a@h>", "<sip:b@h>"], true),
+            (["<tel:+1>, <sip:b@h>"], true), (["<tel:+1>"], false), (["<broken"], false), ([], false),
+        ] as [([String], Bool)] {
+            let message = try request("INVITE", "sips:b@h", rows.map { ("Contact", $0) })
+            #expect(SchemeRules.hasSIPContact(message) == expected, "\(rows)")
+        }
+    }
+
     @Test(
         "SIPS-11, REG-11: which schemes one request may mix",
         arguments: [

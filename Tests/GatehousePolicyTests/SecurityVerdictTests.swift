@@ -4,6 +4,7 @@ import Testing
 
 private let secureWays: [[Candidate]] = [
     [], [way(.tls, "192.0.2.1")], [way(.tls, "2001:db8::1"), way(.tls, "198.51.100.1", group: 1)],
+    [way(.tcp, "192.0.2.1"), way(.tls, "192.0.2.1", group: 1), way(.udp, "192.0.2.1", group: 2)],  // the caller errs
 ]
 private let anyWays: [[Candidate]] = [
     [], [way(.tcp, "192.0.2.1")], [way(.udp, "198.51.100.1"), way(.tcp, "192.0.2.1", group: 1)],
@@ -61,7 +62,7 @@ struct SecurityVerdictTests {
                 }
             }
         }
-        #expect(count == 3 * 3 * 8 * 3 * 4 * 37)
+        #expect(count == 3 * 3 * 8 * 4 * 4 * 37)
         #expect(differences == [])
     }
 
@@ -146,15 +147,75 @@ struct SecurityVerdictTests {
 
     @Test("groups of secure and insecure candidates stay apart")
     func groups() {
-        let leg = Leg(
-            secure: [way(.tls, "2001:db8::1"), way(.tls, "192.0.2.1")],
-            any: [way(.tcp, "192.0.2.1"), way(.udp, "192.0.2.1", group: 1)],
-            overrides: [override("a.legacy.example", .insecure)])
-        guard case .send(let judged) = leg.verdict else {
-            Issue.record("it was refused")
-            return
+        func groups(_ secure: [Candidate]) -> [Int] {
+            let leg = Leg(
+                secure: secure, any: [way(.tcp, "192.0.2.1"), way(.udp, "192.0.2.1", group: 1)],
+                overrides: [override("a.legacy.example", .insecure)])
+            guard case .send(let judged) = leg.verdict else { return [] }
+            return judged.map(\.candidate.group)
         }
-        #expect(judged.map(\.candidate.group) == [0, 0, 1, 2])
+        #expect(groups([]) == [0, 1])
+        #expect(groups([way(.tls, "2001:db8::1"), way(.tls, "192.0.2.1")]) == [0, 0, 1, 2])
+        #expect(groups([way(.tls, "2001:db8::1"), way(.tls, "192.0.2.1", group: 1)]) == [0, 1, 2, 3])
+    }
+
+    @Test(
+        "SIPS-09: an override by host stands for one name, or for one label before it",
+        arguments: [
+            (
+                "far.example", ["far.example", "FAR.Example", "far.example."],
+                ["a.far.example", "example", "afar.example"]
+            ),
+            ("Far.Example.", ["far.example", "far.example."], ["a.far.example", "farxexample"]),
+            (
+                "*.far.example", ["a.far.example", "B.FAR.example.", "*.far.example"],
+                [
+                    "far.example", ".far.example", "a.b.far.example", "a.near.example", "afar.example", "example", "",
+                    ".",
+                ]
+            ),
+            ("*.Example.", ["far.example"], ["example", "a.far.example"]),
+            ("*far.example", ["*far.example"], ["a.far.example", "afar.example", "far.example"]),
+            ("192.0.2.1", ["192.0.2.1"], ["192.0.2.10", "192.0.2", "2.0.2.1"]),
+        ] as [(String, [String], [String])])
+    func hostPatterns(pattern: String, matching: [String], others: [String]) {
+        let entry = override(pattern, .insecure)
+        for host in matching { #expect(entry.matches(host: host), "\(host)") }
+        for host in others { #expect(!entry.matches(host: host), "\(host)") }
+        #expect(
+            !entry.matches(ipAddress("192.0.2.1")) && !override("192.0.2.0/24", .insecure).matches(host: "192.0.2.1"))
+    }
+
+    @Test(
+        "SIPS-09: an override by address stands for its block, and for the IPv4 addresses that IPv6 maps",
+        arguments: [
+            (
+                "192.0.2.0/25", ["192.0.2.0", "192.0.2.127", "::ffff:192.0.2.5"],
+                ["192.0.2.128", "192.0.1.255", "::ffff:192.0.2.200"]
+            ),
+            ("192.0.2.7/32", ["192.0.2.7", "::ffff:192.0.2.7"], ["192.0.2.6", "192.0.2.8", "::c000:207"]),
+            ("0.0.0.0/0", ["192.0.2.7", "::ffff:192.0.2.7"], ["2001:db8::1", "::"]),
+            ("2001:db8::/33", ["2001:db8::1", "2001:db8:7fff::"], ["2001:db8:8000::", "2001:db9::", "192.0.2.7"]),
+            ("2001:db8::8/126", ["2001:db8::8", "2001:db8::b"], ["2001:db8::7", "2001:db8::c", "2001:db7::8"]),
+            ("::/0", ["::", "2001:db8::1", "::ffff:192.0.2.7"], ["192.0.2.7"]),
+            ("::ffff:192.0.2.0/120", ["::ffff:192.0.2.7"], ["192.0.2.7", "::ffff:192.0.3.7"]),
+        ] as [(String, [String], [String])])
+    func networks(block: String, inside: [String], outside: [String]) {
+        let entry = override(block, .insecure)
+        for address in inside { #expect(entry.matches(ipAddress(address)), "\(address)") }
+        for address in outside { #expect(!entry.matches(ipAddress(address)), "\(address)") }
+    }
+
+    @Test("SIPS-09: an override holds on its last day, and without one for ever")
+    func lastDay() {
+        for (until, holds) in [
+            (nil, true), ("2027-03-31", true), ("2027-04-01", true), ("2028-01-01", true), ("2027-03-30", false),
+            ("2027-02-28", false), ("2026-12-31", false), ("2026-04-01", false),
+        ] as [(String?, Bool)] {
+            #expect(
+                override("far.example", .insecure, until: until).holds(on: day("2027-03-31")) == holds, "\(until ?? "")"
+            )
+        }
     }
 
     @Test(

@@ -61,11 +61,13 @@ public struct Explainer: Sendable {
             explanation.verdict.decision.because = "the Request-URI is no SIP URI"
             return explanation
         }
-        if request.arrival == nil, !request.isInDialog, self.domain.security.untagged == .refuse {
-            explanation.refuse(
-                Refusal(403, .untagged, warning: "a leg without a session tag is refused for this domain"),
-                self.decision("the request carries no tag", "security.untagged"))
-            return explanation
+        if request.arrival == nil, !request.isInDialog {
+            do throws(Refusal) {
+                _ = try self.domain.security.arrivalOfUntagged(isSIPS: uri.isSIPS)
+            } catch {
+                explanation.refuse(error, self.decision("the request carries no tag", "security.untagged"))
+                return explanation
+            }
         }
         let (choice, source) = self.nextHop(uri, request)
         guard let hop = choice.hop else {

@@ -227,7 +227,7 @@ extension Worker {
 
     /// The device's connection is gone. A `sips:` contact, or a device in a SIPS session, cannot be reached in any other way that is secure.
     static func unreachable(_ contact: [UInt8], _ session: Session? = nil) -> Refusal {
-        self.isSIPS(contact) || session?.arrival == .sips && session?.isRelaxed == false
+        self.isSIPS(contact) || session?.staysSIPS == true
             ? .sipsNotAllowed : Refusal(480, .flowGone, warning: "the device's connection is gone")
     }
 
@@ -261,16 +261,9 @@ extension Worker {
         _ origin: WorkerMessage.Origin
     ) throws(Refusal) -> Passage {
         let session = try self.session(of: message, route, tag, domain, contact: hop.contact)
-        let protect = domain.configuration.security.protect
-        let mustBeSecure =
-            session.arrival == .sips || route.requestURI.scheme == .sips || hop.contact.map(Self.isSIPS) == true
-            || (protect == .tls && session.arrival == .tls) || protect == .all
-        if mustBeSecure, hop.state.transport != .tls {
-            guard route.requestURI.scheme == .sips || session.arrival == .sips else {
-                throw Refusal(403, .noSecureWay, warning: "insecure leg refused: the device's connection is not TLS")
-            }
-            throw .sipsNotAllowed
-        }
+        try domain.configuration.security.checkConnection(
+            of: session, isSIPS: route.requestURI.scheme == .sips,
+            contactIsSIPS: hop.contact.map(Self.isSIPS) == true, isSecure: hop.state.transport == .tls)
         let core =
             route.relay.map { (transport: $0.transport, endpoint: $0.target) }
             ?? self.coreTarget(of: message, origin, domain)

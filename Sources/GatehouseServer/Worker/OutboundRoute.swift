@@ -89,7 +89,7 @@ extension Worker {
                     if let fellow = self.fellow(reference, at: token.edge, token.domain, route) {
                         return .fellow(fellow)
                     }
-                    if !isPath, token.session.arrival == .sips, !token.session.isRelaxed { throw .sipsNotAllowed }
+                    if !isPath, token.session.staysSIPS { throw .sipsNotAllowed }
                     throw Refusal(isPath ? 430 : 480, .flowGone, warning: "the device's connection is gone")
                 }
                 return .flow(
@@ -138,13 +138,10 @@ extension Worker {
     private func way(
         to binding: Binding, of key: DomainKey, _ message: Message, _ route: CoreRoute, _ tag: SessionTag?
     ) throws(Refusal) -> OutsideWay {
-        let isSIPS = Self.isSIPS(binding.contact)
-        // A `sips:` request ends at a `sips:` contact, or nowhere: there is no exception for the last hop (SIPS-04).
-        if route.requestURI.scheme == .sips, !isSIPS { throw .sipsNotAllowed }
-        // The core asked for a `sip:` address of record, and the contact takes SIPS (SIPS-06).
-        let isDowngraded =
-            isSIPS && route.requestURI.scheme == .sip && !self.hasToken(route.requestURI, in: message.bytes)
-        if isDowngraded, self.snapshot.domain(key)?.configuration.security.sipToSIPS == .refuse { throw .sipsRequired }
+        let rules = self.snapshot.domain(key)?.configuration.security ?? SecuritySettings()
+        let isUpgraded = try rules.checkContact(
+            isSIPS: Self.isSIPS(binding.contact), for: route.requestURI,
+            isNamed: self.hasToken(route.requestURI, in: message.bytes))
         if let state = self.flow(binding.flow) {
             let form = OutsideForm(
                 ownRoutes: route.ownRoutes,
@@ -152,7 +149,7 @@ extension Worker {
             return .flow(DeviceHop(state: state, contact: binding.contact, form: form))
         }
         guard Self.isReachable(binding.contact), let domain = self.snapshot.domain(key) else {
-            throw isDowngraded ? .sipsRequired : Self.unreachable(binding.contact)
+            throw isUpgraded ? .sipsRequired : Self.unreachable(binding.contact)
         }
         let session = try self.session(of: message, route, tag, domain)
         var outbound = try self.route(
@@ -256,9 +253,7 @@ extension Worker {
         return OutboundRoute(
             domain: domain, hop: hop, host: host, peer: peer,
             demand: SecurityDemand(
-                isSIPS: isSIPS,
-                isProtected: !session.isRelaxed
-                    && SecurityDemand.isProtected(session.arrival, by: domain.configuration.security.protect),
+                isSIPS: isSIPS, session: session, protect: domain.configuration.security.protect,
                 isRegisteredContact: isRegistered),
             session: session, form: form)
     }
@@ -309,10 +304,7 @@ extension Worker {
     ) throws(Refusal) -> Session {
         if let known = route.session, !route.isPath { return known }
         if let tag { return tag.legSession }
-        guard domain.configuration.security.untagged == .allow else {
-            throw Refusal(403, .untagged, warning: "a leg without a session tag is refused for this domain")
-        }
-        return self.newSession(
-            route.requestURI.scheme == .sips || contact.map(Self.isSIPS) == true ? .sips : .plain)
+        let isSIPS = route.requestURI.scheme == .sips || contact.map(Self.isSIPS) == true
+        return self.newSession(try domain.configuration.security.arrivalOfUntagged(isSIPS: isSIPS))
     }
 }

@@ -13,7 +13,7 @@ extension Worker {
     ) throws(Refusal) -> Referral? {
         let settings = passage.domain.configuration.security
         let referral = try Referral.judge(
-            message, isSIPS: passage.session.arrival == .sips && !passage.session.isRelaxed, settings: settings,
+            message, isSIPS: passage.session.staysSIPS, settings: settings,
             today: self.today
         ) { uri throws(Refusal) in
             try self.owner(of: uri, in: message.bytes, passage, from: source)

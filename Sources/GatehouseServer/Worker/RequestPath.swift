@@ -84,20 +84,14 @@ extension Worker {
     private func passage(
         of message: Message, _ route: OutsideRoute, _ state: FlowState, _ domain: DomainRuntime
     ) throws(Refusal) -> Passage {
-        let arrival: Arrival = route.requestURI.scheme == .sips ? .sips : state.transport == .tls ? .tls : .plain
+        let arrival = Arrival(isSIPS: route.requestURI.scheme == .sips, isSecure: state.transport == .tls)
         var passage = Passage(
             direction: .toCore, domain: domain, session: route.session ?? self.newSession(arrival),
             flow: state.isOutbound ? nil : state.reference, binding: nil, outside: state.service,
             isOutsideSecure: state.transport == .tls, mirrorsTransport: false, coreBind: 0, coreTransport: .udp,
             coreTarget: state.remote, registration: nil)
         passage.peer = state.peerName
-        // A dialog that began as SIPS does not go on over a plain connection, whatever its URIs say.
-        if passage.session.arrival == .sips, state.transport != .tls, !passage.session.isRelaxed {
-            throw Refusal(403, .sipsOnPlain)
-        }
-        if passage.session.arrival == .sips, domain.configuration.security.sipsToCore == .refuse {
-            throw .sipsNotAllowed
-        }
+        try domain.configuration.security.admit(passage.session, isSecure: state.transport == .tls)
         if state.transport == .tls, !passage.isSIPS,
             domain.configuration.tls?.transportParameter ?? .mirror == .mirror
         {
