@@ -7,6 +7,7 @@ import os
 import queue
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -41,10 +42,10 @@ def discover(pattern):
 class Worker:
     """A worker process and the thread that feeds it."""
 
-    def __init__(self, jobs, results):
+    def __init__(self, jobs, results, folder):
         self.process = subprocess.Popen(
             [sys.executable, "-u", os.path.join(HERE, "run.py"), "--worker"], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True)
+            stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": folder})
         self.thread = threading.Thread(target=self._feed, args=(jobs, results), daemon=True)
         self.thread.start()
 
@@ -104,23 +105,25 @@ def main():
     if not os.access(BINARY, os.X_OK):
         print(f"{BINARY}: not there. Build it with `swift build -c release`, or set GATEHOUSE_BIN.", file=sys.stderr)
         return 2
-    return run(groups, options)
+    # What a worker, a peer or an edge leaves behind goes with this folder, however it ended.
+    with tempfile.TemporaryDirectory(prefix="gatehouse-tests-", ignore_cleanup_errors=True) as folder:
+        return run(groups, options, folder)
 
 
-def run(groups, options):
+def run(groups, options, folder):
     jobs, results = queue.Queue(), queue.Queue()
     for group in groups:
         jobs.put(group)
     count = min(options.j, len(groups))
     start = time.monotonic()
-    workers = [Worker(jobs, results) for _ in range(count)]
+    workers = [Worker(jobs, results, folder) for _ in range(count)]
     running, sums, failures, times = count, {"ok": 0, "FAIL": 0, "skip": 0}, [], []
     while running:
         result = results.get()
         if result["kind"] == "end":
             running -= 1
         elif result["kind"] == "dead":
-            workers.append(Worker(jobs, results))  # the next one takes over what is left
+            workers.append(Worker(jobs, results, folder))  # the next one takes over what is left
         else:
             label = result["name"] + (f" [{result['variant']}]" if result["variant"] else "")
             times.append((result["seconds"], label))
