@@ -316,7 +316,7 @@ MUTATIONS = {
          "refer=sips asks for nothing"),
         ("guard slot == nil, let value else", "guard let value else", "the last of several parameters counts"),
     ],
-    POLICY + "Token.swift": [
+    POLICY + "TokenCoding.swift": [
         ("session.isRelaxed ? 1 << 61 : 0", "0", "a dialog forgets its override"),
         ("session.isRelaxed ? 1 << 61 : 0", "1 << 61", "each dialog has an override"),
         ("isRelaxed: word >> 61 & 1 == 1", "isRelaxed: word >> 61 == 1", "a SIPS dialog forgets its override"),
