@@ -83,7 +83,7 @@ struct BindingStoreTests {
 
     @Test("who loads hears first how many rows there are")
     func expectation() throws {
-        let directory = Directory()
+        let directory = TemporaryFolder()
         let store = try directory.store()
         try store.start(now: 1_000)
         for number in 1...3 as ClosedRange<UInt64> { store.set(binding(number)) }
