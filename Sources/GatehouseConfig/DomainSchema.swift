@@ -221,6 +221,10 @@ extension Schema {
             "connections_per_source", Schema.limit(10_000_000), into: \.connectionsPerSource, default: "`1000`",
             "Connections at a time from one address; an office behind one NAT is one source"),
         .value(
+            "udp_peers", Schema.limit(10_000_000), into: \.udpPeers, default: "`10000`",
+            "Sources of UDP messages that are remembered at a time; a new one takes the place of the one silent longest that "
+                + "is neither registered nor in a dialog"),
+        .value(
             "handshakes_per_second", Schema.limit(1_000_000), into: \.handshakesPerSecond, default: "`500`",
             "TLS handshakes begun in a second"),
         .value(

@@ -130,7 +130,10 @@ enum Schema {
             "From the end of the header section to the end of the body"),
         .value(
             "idle", .duration(.milliseconds(100) ... .seconds(86_400)), into: \.idle, default: "`1h`",
-            "How long a connection without a registered device may be silent"),
+            "How long a connection without a registered device may be silent, and a UDP peer that began a dialog"),
+        .value(
+            "udp_idle", .duration(.milliseconds(100) ... .seconds(86_400)), into: \.udpIdle, default: "`60s`",
+            "How long a UDP peer that has neither registered nor begun a dialog is remembered after its last message"),
         .value(
             "flow_grace", .duration(.milliseconds(100) ... .seconds(3600)), into: \.flowGrace, default: "`30s`",
             "How long a device that was told `core.flow_timer` may be silent beyond it"),
@@ -170,7 +173,7 @@ enum Schema {
             "Connections that the edge opens to the outside, at a time; past it a next hop counts as failed"),
         .value(
             "datagram_flows", .count(1...10_000_000), into: \.datagramFlows, default: "`100000`",
-            "Sources of UDP messages from the outside that are remembered at a time"),
+            "Sources of UDP messages from the outside that are remembered at a time, over all domains"),
         .value(
             "lookups", .count(1...1_000_000), into: \.lookups, default: "`20000`",
             "Next hops that are being located at a time; past it 503"),

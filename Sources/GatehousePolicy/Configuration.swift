@@ -89,8 +89,10 @@ public struct TimerSettings: Sendable, Equatable {
     public var header = Duration.seconds(10)
     /// From the end of the header section to the end of the body.
     public var body = Duration.seconds(10)
-    /// How long a stream connection that carries no registered flow may be silent.
+    /// How long a stream connection that carries no registered flow may be silent, and a UDP peer that began a dialog.
     public var idle = Duration.seconds(3600)
+    /// How long a UDP peer that has neither registered nor begun a dialog is remembered after its last message.
+    public var udpIdle = Duration.seconds(60)
     /// How long a registered device may be silent beyond its Flow-Timer (RFC 5626 §5.4).
     public var flowGrace = Duration.seconds(30)
     /// How long a connect to a core target or peer may take.

@@ -237,6 +237,8 @@ public struct DomainCoreSettings: Sendable, Equatable {
 public struct DomainLimits: Sendable, Equatable {
     public var connections: Int?
     public var connectionsPerSource: Int?
+    /// Sources of UDP messages that are remembered at a time; they are no connections.
+    public var udpPeers: Int?
     public var handshakesPerSecond: Int?
     /// Dialogs at a time.
     public var calls: Int?
@@ -245,12 +247,14 @@ public struct DomainLimits: Sendable, Equatable {
     public var messageSizeInBytes: Int
 
     public init(
-        connections: Int? = 10_000, connectionsPerSource: Int? = 1000, handshakesPerSecond: Int? = 500,
+        connections: Int? = 10_000, connectionsPerSource: Int? = 1000, udpPeers: Int? = 10_000,
+        handshakesPerSecond: Int? = 500,
         calls: Int? = nil, callsPerSecond: Int? = nil, requestsPerSecondPerSource: Int? = 1000,
         messageSizeInBytes: Int = 64 << 10
     ) {
         self.connections = connections
         self.connectionsPerSource = connectionsPerSource
+        self.udpPeers = udpPeers
         self.handshakesPerSecond = handshakesPerSecond
         self.calls = calls
         self.callsPerSecond = callsPerSecond

@@ -108,6 +108,7 @@ extension DomainRuntime {
 /// What a domain counts against its limits; it outlives a reload.
 final class DomainCounters: Sendable {
     let connections = Atomic<Int>(0)
+    let datagramPeers = Atomic<Int>(0)
     let handshakes = RateMeter()
     let callStarts = RateMeter()
     let calls = CallCounter()

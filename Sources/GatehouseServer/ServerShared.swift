@@ -32,8 +32,10 @@ final class ServerShared: Sendable {
     let transactions = Atomic<Int>(0)
     /// Requests under way that have no final answer yet, over all workers: what draining waits for beside calls.
     let unanswered = Atomic<Int>(0)
-    /// Connections open, over all workers.
+    /// Connections open and UDP peers known, over all workers.
     let connections = Atomic<Int>(0)
+    /// UDP peers known, over all workers, against `edge.limits.datagram_flows`.
+    let datagramPeers = Atomic<Int>(0)
     let isDraining = Atomic<Bool>(false)
     private let boxes = Mutex<[Mailbox]>([])
 

@@ -95,7 +95,8 @@ struct ServerStatusSource: AdminSource {
                     listeners: Server.binds(of: configuration).map(\.text),
                     coreKind: configuration.core.kind.rawValue, coreTargets: domain.targets.count,
                     coreTargetsUp: domain.targets.count(where: \.isHealthy),
-                    connections: domain.counters.connections.load(ordering: .relaxed),
+                    connections: domain.counters.connections.load(ordering: .relaxed)
+                        &+ domain.counters.datagramPeers.load(ordering: .relaxed),
                     bindings: self.server.shared.bindings.count(of: domain.key))
             })
     }

@@ -36,6 +36,19 @@ struct SourceTableTests {
         #expect(table.enter(address, domain: 1, limit: nil) !== first)
     }
 
+    @Test("UDP peers of an address share its entry, and take no place of its connections")
+    func datagrams() {
+        let table = SourceTable()
+        let peer = table.enterDatagrams(address, domain: 1)
+        for _ in 0..<10 { #expect(table.enterDatagrams(address, domain: 1) === peer) }
+        #expect(table.enter(address, domain: 1, limit: 1) === peer)
+        #expect(table.enter(address, domain: 1, limit: 1) == nil)
+        for _ in 0..<11 { table.leaveDatagrams(address, domain: 1) }
+        #expect(table.count == 1)
+        table.leave(address, domain: 1)
+        #expect(table.count == 0)
+    }
+
     @Test("a refused address leaves nothing behind")
     func refused() {
         let table = SourceTable()

@@ -36,7 +36,7 @@ public enum MetricDirection: UInt8, CaseIterable, Sendable, MetricLabel {
 
 /// Why a connection was closed before it carried a message.
 public enum ConnectionRefusal: UInt8, CaseIterable, Sendable, MetricLabel {
-    case connections, connectionsPerSource, handshakesPerSecond, handshakeQueue
+    case connections, connectionsPerSource, udpPeers, datagramFlows, handshakesPerSecond, handshakeQueue
     /// The process is draining.
     case draining
     /// No file descriptor or memory was left.
@@ -53,6 +53,8 @@ public enum ConnectionEnd: UInt8, CaseIterable, Sendable, MetricLabel {
     case writeQueueFull, framing, notSIP, tls, system
     // Ours.
     case refused, released, shutdown
+    /// A UDP peer gave its place to a newer one.
+    case displaced
 }
 
 /// Negotiated TLS version.
@@ -104,7 +106,7 @@ public enum CertificateFault: UInt8, CaseIterable, Sendable, MetricLabel {
 /// A limit of docs/configuration.md that was reached.
 public enum LimitKind: UInt8, CaseIterable, Sendable, MetricLabel {
     case connections, connectionsPerSource, handshakesPerSecond, calls, callsPerSecond
-    case requestsPerSecondPerSource, messageSize
+    case requestsPerSecondPerSource, messageSize, udpPeers
     case transactions, bindings, datagramFlows, outboundConnections, lookups, writeQueue, handshakeQueue, headerFields,
         requestURI, headerSection, vias
 

@@ -1,6 +1,7 @@
 internal import GatehouseNet
 internal import GatehousePolicy
 internal import Glibc
+internal import Logging
 internal import NIOCore
 internal import SIPMessage
 import Synchronization
@@ -70,7 +71,8 @@ extension Worker {
 
     private func noteActivity(of source: Endpoint, socket index: Int, _ entry: OutsideSockets.Entry) {
         guard let domain = entry.domain else { return }
-        self.datagramFlows.flow(socket: index, remote: source, domain: domain)?.lastActivity = self.now
+        guard let state = self.datagramFlows.flow(socket: index, remote: source, domain: domain) else { return }
+        self.datagramFlows.touch(state, now: self.now)
     }
 
     /// The domain of the dialog that a request belongs to, by the token of ours in its Request-URI or top Route.
@@ -95,7 +97,7 @@ extension Worker {
         from source: Endpoint, socket index: Int, _ entry: OutsideSockets.Entry, _ key: DomainKey
     ) -> FlowState? {
         if let known = self.datagramFlows.flow(socket: index, remote: source, domain: key) {
-            known.lastActivity = self.now
+            self.datagramFlows.touch(known, now: self.now)
             return known
         }
         guard entry.isOpen, let context = self.context, let domain = self.snapshot.domain(key) else {
@@ -106,12 +108,10 @@ extension Worker {
             self.metrics.connectionRefused(domain.metrics, .draining)
             return nil
         }
-        guard self.datagramFlows.count < self.snapshot.configuration.edge.limits.datagramFlows else {
-            self.metrics.limitHit(domain.metrics, .datagramFlows)
+        guard let holder = self.enterDatagrams(source, domain) else {
             self.metrics.datagramDropped(.queueFull)
             return nil
         }
-        guard let holder = self.enter(source, domain) else { return nil }
         let facts = ArrivalFacts(
             transport: .udp, domain: domain.configuration.name, tlsVersion: nil, cipher: nil, peer: source,
             verified: nil)
@@ -128,29 +128,117 @@ extension Worker {
         return state
     }
 
-    /// Forgets peers that were silent for `edge.timers.idle` and are not registered, or whose socket is going.
+    // MARK: Room
+
+    /// Takes a UDP peer's place in its domain and the process, that of a stranger where there is no other; nil where there is none.
+    private func enterDatagrams(_ source: Endpoint, _ domain: DomainRuntime) -> Source? {
+        let counters = domain.counters
+        let count = counters.datagramPeers.wrappingAdd(1, ordering: .relaxed).newValue
+        let total = self.shared.datagramPeers.wrappingAdd(1, ordering: .relaxed).newValue
+        self.shared.connections.wrappingAdd(1, ordering: .relaxed)
+        let limit: LimitKind? =
+            if count > domain.limits.udpPeers ?? .max {
+                .udpPeers
+            } else if total > self.snapshot.configuration.edge.limits.datagramFlows {
+                .datagramFlows
+            } else {
+                nil
+            }
+        if let limit, !self.displaceStranger(for: source, domain, limit) {
+            self.leaveDatagrams(counters)
+            return nil
+        }
+        return counters.sources.enterDatagrams(source.address, domain: domain.key.bits)
+    }
+
+    /// Forgets the stranger that has been silent longest, of the domain whose limit is reached or of all.
+    ///
+    /// - Returns: false where this worker knows none.
+    private func displaceStranger(for source: Endpoint, _ domain: DomainRuntime, _ limit: LimitKind) -> Bool {
+        self.metrics.limitHit(domain.metrics, limit)
+        let key = limit == .udpPeers ? "limits.udp_peers" : "edge.limits.datagram_flows"
+        let own = limit == .udpPeers ? domain.key : nil
+        if let stranger = self.datagramFlows.quietest(of: own, now: self.now) {
+            self.log.info(
+                "a UDP peer is forgotten to make room for another: a limit is reached",
+                ["domain": "\(domain.configuration.name)", "peer": "\(stranger.remote)", "limit": "\(key)"])
+            self.forget(stranger, .displaced)
+            return true
+        }
+        self.metrics.connectionRefused(domain.metrics, limit == .udpPeers ? .udpPeers : .datagramFlows)
+        self.log.warning(
+            "message from a UDP peer dropped: a limit is reached, and all peers that are known are registered or in dialogs",
+            ["domain": "\(domain.configuration.name)", "peer": "\(source)", "limit": "\(key)"])
+        return false
+    }
+
+    private func leaveDatagrams(_ counters: DomainCounters) {
+        self.shared.connections.wrappingSubtract(1, ordering: .relaxed)
+        self.shared.datagramPeers.wrappingSubtract(1, ordering: .relaxed)
+        counters.datagramPeers.wrappingSubtract(1, ordering: .relaxed)
+    }
+
+    private func forget(_ state: FlowState, _ end: ConnectionEnd) {
+        self.datagramFlows.remove(state)
+        if case .outsideDatagram(let index, _) = state.leg { self.outsideSockets[index]?.flows -= 1 }
+        guard let domain = state.domain else { return }
+        if let counters = state.counters {
+            self.leaveDatagrams(counters)
+            counters.sources.leaveDatagrams(state.remote.address, domain: domain.key.bits)
+        }
+        self.metrics.connectionClosed(domain.metrics, .udp, end)
+    }
+
+    // MARK: How long a peer is remembered
+
+    /// A response passes to the peer; one that makes a registration or a dialog has it remembered longer.
+    ///
+    /// - Parameter seconds: of the registration; nil: the response makes none.
+    func noteStanding(of state: FlowState, registeredFor seconds: UInt32? = nil, beginsDialog: Bool = false) {
+        guard case .outsideDatagram = state.leg, self.datagramFlows.flow(state.reference.number) === state else {
+            return
+        }
+        if let seconds {
+            let end = self.now &+ UInt64(seconds) &* 1_000_000_000
+            state.registeredUntil = state.isRegistered ? max(state.registeredUntil, end) : 0
+        }
+        if beginsDialog { state.hasDialog = true }
+        self.datagramFlows.setKept(state, state.isRegistered || state.hasDialog)
+    }
+
+    /// Forgets strangers that were silent for `edge.timers.udp_idle`.
+    func sweepStrangers() {
+        let now = self.now
+        let idle = nanoseconds(self.snapshot.configuration.edge.timers.udpIdle)
+        guard now > idle else { return }
+        while let stranger = self.datagramFlows.quietest(silentSince: now - idle, now: now) {
+            self.forget(stranger, .idle)
+        }
+    }
+
+    /// Forgets peers that are kept no longer: their registration is over or their Flow-Timer missed, and since their dialog
+    /// began they were silent for `edge.timers.idle`.
     func sweepDatagramFlows() {
         let now = self.now
         let idle = nanoseconds(self.snapshot.configuration.edge.timers.idle)
-        let registered = max(idle, nanoseconds(.seconds(86_400)))
-        let gone = self.datagramFlows.all.filter { state in
-            let most = state.silenceLimit.map { nanoseconds($0) } ?? (state.isRegistered ? registered : idle)
-            return state.unanswered <= 0 && now &- state.lastActivity > most
+        for state in Array(self.datagramFlows.all) where state.strangerPlace == nil && state.unanswered <= 0 {
+            let silence = now &- state.lastActivity
+            if let limit = state.silenceLimit, silence > nanoseconds(limit) {
+                self.forget(state, .idle)
+                continue
+            }
+            if state.isRegistered, state.registeredUntil <= now {
+                state.isRegistered = false
+                state.silenceLimit = nil
+            }
+            if state.hasDialog, silence > idle { state.hasDialog = false }
+            self.datagramFlows.setKept(state, state.isRegistered || state.hasDialog)
         }
-        for state in gone { self.forget(state) }
         self.retireOutsideSockets()
     }
 
     func retireOutsideSockets() {
         self.outsideSockets.retire(allBut: Set(self.snapshot.configuration.domains.flatMap(\.udpBinds)))
-    }
-
-    private func forget(_ state: FlowState) {
-        self.datagramFlows.remove(state)
-        if case .outsideDatagram(let index, _) = state.leg { self.outsideSockets[index]?.flows -= 1 }
-        guard let domain = state.domain else { return }
-        self.leave(state, domain)
-        self.metrics.connectionClosed(domain.metrics, .udp, .idle)
     }
 }
 

@@ -36,6 +36,12 @@ final class FlowState {
     var unproved: TLSFailure?
     /// Whether a device registered over a datagram flow.
     var isRegistered = false
+    /// When the last registration over a datagram flow ends, in nanoseconds of the worker's clock.
+    var registeredUntil: UInt64 = 0
+    /// Whether a dialog began over a datagram flow.
+    var hasDialog = false
+    /// Where a datagram flow that neither keeps stands in `DatagramFlows`.
+    var strangerPlace: StrangerPlace?
     /// The names in the peer's certificate, where that was verified.
     var provedNames: PresentedNames?
     /// How long a device that was told a Flow-Timer may be silent; nil: as long as its registration lasts.

@@ -120,37 +120,3 @@ struct OutsideSockets {
         for index in Array(self.entries.keys) { self.close(index) }
     }
 }
-
-/// The peers that one worker knows by their datagrams: a flow without a connection (RFC 5626 §5.3).
-struct DatagramFlows {
-    private struct Key: Hashable {
-        var socket: Int
-        var remote: Endpoint
-        var domain: DomainKey
-    }
-
-    private var byPeer: [Key: FlowState] = [:]
-    private var byNumber: [UInt64: FlowState] = [:]
-
-    var count: Int { self.byNumber.count }
-    var all: Dictionary<UInt64, FlowState>.Values { self.byNumber.values }
-
-    func flow(_ number: UInt64) -> FlowState? { self.byNumber[number] }
-
-    func flow(socket: Int, remote: Endpoint, domain: DomainKey) -> FlowState? {
-        self.byPeer[Key(socket: socket, remote: remote, domain: domain)]
-    }
-
-    /// - Parameter domain: of the peer.
-    mutating func add(_ state: FlowState, socket: Int, domain: DomainKey) {
-        self.byPeer[Key(socket: socket, remote: state.remote, domain: domain)] = state
-        self.byNumber[state.reference.number] = state
-    }
-
-    mutating func remove(_ state: FlowState) {
-        self.byNumber[state.reference.number] = nil
-        if case .outsideDatagram(let socket, let remote) = state.leg, let domain = state.domain?.key {
-            self.byPeer[Key(socket: socket, remote: remote, domain: domain)] = nil
-        }
-    }
-}

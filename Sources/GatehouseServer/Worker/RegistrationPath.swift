@@ -99,6 +99,7 @@ extension Worker {
             // A `proxy` core keeps the bindings itself; what they need here is the connection (CONN-01).
             state.isRegistered = response.first(.contact) != nil
             self.flows[flow.number]?.isRegistered = state.isRegistered
+            self.noteStanding(of: state, registeredFor: self.longestExpiry(in: response))
             return
         }
         if registration.isWildcard {
@@ -130,23 +131,27 @@ extension Worker {
         }
         state.isRegistered = !state.registered.isEmpty
         self.flows[flow.number]?.isRegistered = state.isRegistered
+        let longest = registration.contacts.compactMap { granted[$0.key] }.max() ?? 0
+        self.noteStanding(of: state, registeredFor: longest)
     }
 
-    /// The seconds that the registrar gives each of our bindings: `expires` of its Contact, else Expires, else an hour
-    /// (RFC 3261 §10.2.1.1); at most a day more than a week, so that no sum overflows.
+    /// The seconds that the registrar gives each of our bindings.
     private func grantedExpiries(in response: Message) -> [BindingKey: UInt32] {
         var granted: [BindingKey: UInt32] = [:]
-        let general = response.first(.expires).flatMap { UInt32($0.value.text(in: response.bytes)) } ?? 3600
         for value in response.values(of: .contact) {
             guard let contact = try? NameAddr.parse(response.bytes, value), contact.uri.isSIP,
                 case .token(.binding(_, let key)) = self.token(of: contact.uri, in: response.bytes)
             else { continue }
-            let own = contact.parameter("expires", in: response.bytes).flatMap {
-                UInt32($0.text(in: response.bytes))
-            }
-            granted[key] = min(own ?? general, 8 * 86_400)
+            granted[key] = response.expiry(of: contact)
         }
         return granted
+    }
+
+    /// The seconds that the registrar gives the binding that lasts longest.
+    private func longestExpiry(in response: Message) -> UInt32 {
+        response.values(of: .contact).lazy.compactMap { value in
+            (try? NameAddr.parse(response.bytes, value)).map { response.expiry(of: $0) }
+        }.max() ?? 0
     }
 
     /// Puts the edge into the Path of a REGISTER towards a `proxy` core, above what is there (REG-01, REG-02).
@@ -178,6 +183,14 @@ extension Worker {
 }
 
 extension Message {
+    /// The seconds that a 2xx to a REGISTER gives a contact: its `expires`, else Expires, else an hour (RFC 3261 §10.2.1.1); at
+    /// most a day more than a week, so that no sum overflows.
+    fileprivate func expiry(of contact: NameAddr) -> UInt32 {
+        let own = contact.parameter("expires", in: self.bytes).flatMap { UInt32($0.text(in: self.bytes)) }
+        let general = own ?? self.first(.expires).flatMap { UInt32($0.value.text(in: self.bytes)) }
+        return min(general ?? 3600, 8 * 86_400)
+    }
+
     /// Whether an option tag is among the values of a header.
     func lists(_ tag: StaticString, in name: HeaderName) -> Bool {
         guard self.first(name) != nil else { return false }

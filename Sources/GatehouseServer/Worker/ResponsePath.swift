@@ -96,6 +96,9 @@ extension Worker {
                 self.watchSilence(of: state, response, transaction)
             }
         }
+        if response.status / 100 == 2, transaction.request.method.mayBeginDialog, let state = transaction.flowState {
+            self.noteStanding(of: state, beginsDialog: true)
+        }
         transaction.respond(bytes, status: response.status)
         self.metrics.messageForwarded(
             transaction.passage.direction == .toCore ? .out : .in, nanoseconds: self.now &- started)
@@ -297,5 +300,15 @@ extension ClientTransaction {
     private func isSentBy(_ via: Via, in bytes: [UInt8]) -> Bool {
         (via.sentByPort ?? self.transport.defaultPort) == self.sentBy.port
             && bytes[via.sentByHost.range].elementsEqual(self.sentBy.host, by: { $0 == $1 || $0 | 0x20 == $1 | 0x20 })
+    }
+}
+
+extension Method {
+    /// Whether a 2xx to it makes a dialog, or shows that there is one (RFC 3261 §12.1, RFC 6665 §4.4.1, RFC 3515 §2.4.4, RFC 3311).
+    fileprivate var mayBeginDialog: Bool {
+        switch self {
+        case .invite, .subscribe, .refer, .update: true
+        default: false
+        }
     }
 }

@@ -40,6 +40,7 @@ final class Upkeep: TimerTarget {
         for key in shared.bindings.removeExpired(now: now, shard: Int(truncatingIfNeeded: self.ticks & 63)) {
             shared.store?.remove(key)
         }
+        for mailbox in shared.mailboxes { mailbox.perform { $0.sweepStrangers() } }
         if self.ticks % 30 == 0 {
             shared.calls.removeExpired(now: now)
             for mailbox in shared.mailboxes { mailbox.perform { $0.sweepDatagramFlows() } }
