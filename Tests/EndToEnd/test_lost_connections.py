@@ -4,6 +4,7 @@ from harness import addresses, pki
 from harness.dns import A, SRV
 from harness.outbound import OutboundTest
 from harness.sip import SDP
+from harness.wait import until
 
 
 class LostConnections(OutboundTest):
@@ -126,3 +127,83 @@ class LostConnections(OutboundTest):
                         for service in ("_sip._tcp", "_sip._udp"):
                             self.dns.add(f"{service}.{name}", SRV(0, 0, 5060, host))
                     self.unanswered(seen, plain, other)
+
+
+class LostCalls(OutboundTest):
+    """The connection that an INVITE went over is gone while it rings (TXN-33, RFC 5923 §8.1)."""
+
+    @classmethod
+    def add_domains(cls, site):
+        for kind in ("proxy", "pbx"):
+            cls.add(site, f"{kind}.example", kind, ("tcp",))
+
+    def loses(self, peer):
+        """Closes the peer's connections, and waits until the edge knows."""
+        before = self.edge.metric("process_open_fds")
+        peer.drop_connections()
+        until(lambda: self.edge.metric("process_open_fds") < before, "the edge to see the connection's end")
+
+    def rings_outside(self, **options):
+        """A call of the core's that rings at a peer outside, whose connection is then lost."""
+        name = self.name()
+        far = self.far(tls=5061, pair=options.pop("pair", name))
+        self.dns.add(name, A(far.ip))
+        sent = self.core.request("INVITE", f"sips:bob@{name}", self.edge.core_address, body=SDP)
+        seen = self.tended(far, "INVITE", sent)
+        far.reply(seen, 180)
+        self.core.expect(180, call_id=sent.call_id)
+        self.loses(far)
+        return far, sent, seen
+
+    def tended(self, far, what, sent):
+        self.tend_until(lambda: far.inbox)
+        return far.expect(what, call_id=sent.call_id)
+
+    def test_TXN_33__a_cancel_takes_a_new_connection_to_the_same_server(self):
+        for kind in ("proxy", "pbx"):
+            with self.subTest(kind=kind):
+                self.domain = f"{kind}.example"
+                far, sent, seen = self.rings_outside()
+                # Should its name lead elsewhere by now, the call is still where it rings.
+                self.core.send(self.core.cancel(sent), self.edge.core_address)
+                self.core.expect(200, "CANCEL", call_id=sent.call_id)
+                cancel = self.tended(far, "CANCEL", sent)
+                self.assertEqual((cancel.branch, cancel.uri), (seen.branch, seen.uri))
+                self.assertEqual([kind for kind, _ in far.accepted], ["TLS", "TLS"])
+                far.reply(cancel, 200)
+                seen.path = cancel.path
+                far.reply(seen, 487)
+                self.core.expect(487, "INVITE", call_id=sent.call_id)
+                self.tended(far, "ACK", sent)
+                self.assertEqual(len(far.accepted), 2)
+
+    def test_TXN_33__the_ack_of_a_refusal_takes_a_new_connection(self):
+        self.domain = "proxy.example"
+        far, sent, seen = self.rings_outside()
+        # The refusal comes over a connection that the peer opens to the edge's listener, which takes no request back.
+        phone = self.phone(source=far.ip, domain=self.domain)
+        phone.send(seen.reply(486, to_tag="far"))
+        self.core.expect(486, "INVITE", call_id=sent.call_id)
+        ack = self.tended(far, "ACK", sent)
+        self.assertEqual(ack.branch, seen.branch)
+        self.assertEqual([kind for kind, _ in far.accepted], ["TLS", "TLS"])
+
+    def test_TXN_33__a_call_to_the_core_is_cancelled_over_a_new_connection(self):
+        for kind in ("proxy", "pbx"):
+            with self.subTest(kind=kind):
+                self.domain = f"{kind}.example"
+                phone, core = self.phone(), self.core
+                sent = phone.invite()
+                seen = core.expect("INVITE", call_id=sent.call_id)
+                core.reply(seen, 180)
+                phone.expect(180)
+                self.loses(core)
+                phone.send(phone.cancel(sent))
+                phone.expect(200, "CANCEL")
+                cancel = core.expect("CANCEL", call_id=sent.call_id)
+                self.assertEqual(cancel.branch, seen.branch)
+                core.reply(cancel, 200)
+                seen.path = cancel.path
+                core.reply(seen, 487)
+                phone.expect(487, "INVITE")
+                core.expect("ACK", call_id=sent.call_id)

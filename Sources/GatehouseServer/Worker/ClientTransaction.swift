@@ -34,9 +34,10 @@ final class ClientTransaction: TimerTarget {
     /// The request as sent; let go once no copy, ACK or CANCEL of it can be needed.
     private(set) var request: [UInt8]
     /// The server outside that it went to; nil for a device's flow, and for a core server.
-    var candidate: Candidate?
-    /// The server, where the request went over a connection that was there before.
-    var reused: JudgedCandidate?
+    var judged: JudgedCandidate?
+    private var candidate: Candidate? { self.judged?.candidate }
+    /// Whether it went over a connection that was there before.
+    var isReused = false
     /// The server by UDP, where the request went over TCP because of its size.
     var fallback: CoreHop?
     /// A final response that was not passed up at once.
@@ -131,7 +132,7 @@ final class ClientTransaction: TimerTarget {
                 }
                 self.passUp(response, status: status)
             case .acknowledge:
-                if let ack = self.ack { self.worker.send(ack, by: self.leg) }
+                if let ack = self.ack { self.worker.sendFollowUp(ack, of: self) }
             case .drop:
                 break
             }
@@ -266,7 +267,7 @@ final class ClientTransaction: TimerTarget {
             self.completion?(nil)
             return
         }
-        if let again = self.reused, !parent.responses.wasHeard(number), parent.outbound?.tryAgain(again) == true {
+        if self.isReused, let again = self.judged, !parent.responses.wasHeard(number), parent.outbound?.tryAgain(again) == true {
             // Not the server's fault: it closed a connection that it had no more use for while the request was on its way.
         } else if let candidate = self.candidate {
             self.worker.putAside(candidate)
@@ -284,7 +285,7 @@ final class ClientTransaction: TimerTarget {
         else { return }
         self.ack = ack
         self.request = []
-        self.worker.send(ack, by: self.leg)
+        self.worker.sendFollowUp(ack, of: self)
     }
 
     /// Sends a CANCEL (RFC 3261 §9.1), whose own transaction has the INVITE's branch and needs no one to hear its end.

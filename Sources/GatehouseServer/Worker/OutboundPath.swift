@@ -168,8 +168,8 @@ extension Worker {
             worker: self, branch: branch, request: written.bytes, isInvite: transaction.isInvite, leg: way.leg,
             remote: way.judged.candidate.endpoint, transport: way.transport, target: nil, sentBy: written.sentBy,
             parent: transaction, number: number)
-        client.candidate = way.judged.candidate
-        client.reused = way.isReused ? way.judged : nil
+        client.judged = way.judged
+        client.isReused = way.isReused
         transaction.branches.append(client)
         self.add(client)
         client.start()

@@ -2,7 +2,7 @@ internal import GatehouseNet
 internal import GatehousePolicy
 internal import SIPMessage
 
-// The way of a response whose connection is gone (RFC 3261 §18.2.2, RFC 3263 §5).
+// The way of a response whose connection is gone (RFC 3261 §18.2.2, RFC 3263 §5), and of what follows a request (RFC 5923 §8.1).
 
 extension Worker {
     /// Sends a response the way its request came; where that connection is gone, over a new one: to the address that the
@@ -50,6 +50,18 @@ extension Worker {
                 let judged = candidates.map { JudgedCandidate(candidate: $0, verifies: verifies, override: nil) }
                 self.deliver(bytes, domain, judged) { _ in }
             }
+        }
+    }
+
+    /// Sends the CANCEL of an INVITE, or the ACK to its 3xx to 6xx, the way that the INVITE went; where that connection is gone,
+    /// over a new one to the same server (RFC 5923 §8.1, TXN-33). To a device there is no other way than its own connection.
+    func sendFollowUp(_ bytes: [UInt8], of client: ClientTransaction) {
+        if self.send(bytes, by: client.leg) { return }
+        guard let passage = client.parent?.passage else { return }
+        if let judged = client.judged {
+            self.deliver(bytes, passage.domain, [judged]) { _ in }
+        } else if passage.direction != .toOutside {
+            _ = self.coreConnection(to: client.remote)?.send(bytes)
         }
     }
 

@@ -225,7 +225,7 @@ final class Worker {
 
     /// Sends the CANCEL of a branch as a transaction of its own, with the INVITE's branch (RFC 3261 §9.1).
     func sendCancel(_ cancel: [UInt8], for client: ClientTransaction) {
-        self.send(cancel, by: client.leg)
+        self.sendFollowUp(cancel, of: client)
         guard !client.transport.isReliable else { return }
         self.cancels[client.branch.number]?.stop()
         self.cancels[client.branch.number] = CancelRetransmission(self, cancel, client)
