@@ -47,6 +47,15 @@ struct Binding: Sendable {
     fileprivate var place: UInt64 { Self.place(of: self.text.prefix(Int(self.aorCount)), domain: self.domain) }
 }
 
+/// A device whose REGISTER the core has not answered yet.
+private struct Proposal {
+    var binding: Binding
+    /// The REGISTERs under way.
+    var count = 1
+    /// Whether two connections want the name.
+    var isContested = false
+}
+
 /// The bindings of all domains, shared by the workers: one of the few shared things (docs/architecture.md).
 ///
 /// A shard's lock is held for one look-up and never across a call. The number of bindings is bounded (`edge.limits.bindings`).
@@ -55,6 +64,8 @@ final class BindingTable: Sendable {
 
     private final class ShardBox: Sendable {
         let shard = Mutex([BindingKey: Binding]())
+        /// Each is settled when the REGISTER that made it ends, so transactions bound their number.
+        let proposals = Mutex([BindingKey: Proposal]())
     }
 
     /// The first binding of each address of record; the others follow by `next`.
@@ -97,11 +108,49 @@ final class BindingTable: Sendable {
         for box in self.index { box.first.withLock { $0.reserveCapacity(count / Self.shardCount) } }
     }
 
-    /// The binding of this name that has not expired.
+    /// The binding of this name that has not expired, else the device that proposes itself for it.
     func binding(_ key: BindingKey, now: UInt64) -> Binding? {
+        self.made(key, now: now)
+            ?? self.shard(of: key).proposals.withLock { proposals in
+                guard let proposal = proposals[key], !proposal.isContested, proposal.binding.deadline > now else {
+                    return nil
+                }
+                return proposal.binding
+            }
+    }
+
+    private func made(_ key: BindingKey, now: UInt64) -> Binding? {
         self.shard(of: key).shard.withLock { shard in
             guard let binding = shard[key], binding.deadline > now else { return nil }
             return binding
+        }
+    }
+
+    /// Lets a device be reached under a name that no binding has, as long as the core has not answered its REGISTER: a core
+    /// that has taken the contact may ask for the device first (PBX-14). Where two connections want the name, neither has it.
+    ///
+    /// - Returns: whether there is a proposal, which `settle` has to end.
+    func propose(_ binding: Binding, for key: BindingKey, now: UInt64) -> Bool {
+        guard self.made(key, now: now) == nil else { return false }
+        self.shard(of: key).proposals.withLock { proposals in
+            guard var proposal = proposals[key] else { return proposals[key] = Proposal(binding: binding) }
+            proposal.count &+= 1
+            if proposal.binding.flow == binding.flow {
+                proposal.binding = binding
+            } else {
+                proposal.isContested = true
+            }
+            proposals[key] = proposal
+        }
+        return true
+    }
+
+    /// Ends a proposal, once the core has answered or never will.
+    func settle(_ key: BindingKey) {
+        self.shard(of: key).proposals.withLock { proposals in
+            guard var proposal = proposals[key] else { return }
+            proposal.count &-= 1
+            proposals[key] = proposal.count > 0 ? proposal : nil
         }
     }
 

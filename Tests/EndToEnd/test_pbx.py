@@ -374,6 +374,32 @@ class Mapping(StandardTest):
         self.assertEqual((ok.start, ok.get("Allow"), ok.get("User-Agent")), ("SIP/2.0 200 Here", "INVITE", "phone/1"))
 
     @each(*PBX)
+    def test_PBX_14__a_core_may_ask_before_it_answers_the_register(self):
+        """As Asterisk does, which asks a millisecond after it has stored the contact."""
+        for status in (200, 403):
+            with self.subTest(status=status):
+                phone = self.phone(f"pbx14-{status}")
+                phone.request("REGISTER", f"{phone.scheme}:{self.domain}", to=f"<{phone.aor}>")
+                seen = self.core.expect("REGISTER")
+                for _ in range(2):
+                    sent = self.to_token(seen.contact.spec, "OPTIONS")
+                    got = phone.expect("OPTIONS", call_id=sent.call_id)
+                    self.assertEqual(got.uri, phone.contact)
+                    phone.reply(got, 200)
+                    self.core.expect(200, call_id=sent.call_id)
+                if status == 200:
+                    self.core.reply_as_registrar(seen)
+                else:
+                    self.core.reply(seen, status)
+                phone.expect(status, "REGISTER")
+                sent = self.to_token(seen.contact.spec, "OPTIONS")
+                if status == 200:
+                    phone.reply(phone.expect("OPTIONS", call_id=sent.call_id), 200)
+                    self.core.expect(200, call_id=sent.call_id)
+                else:
+                    self.core.expect(480, call_id=sent.call_id)
+
+    @each(*PBX)
     def test_PBX_14__unknown_and_altered_tokens(self):
         phone = self.phone()
         uri, _, _ = self.register(phone)

@@ -58,6 +58,39 @@ struct BindingTableTests {
         #expect(table.set(binding(deadline: 100), for: key(4)))
     }
 
+    @Test("PBX-14: a device stands under a name that no binding has until each REGISTER for it is settled")
+    func proposals() {
+        let table = BindingTable(limit: 10)
+        #expect(table.propose(binding(worker: 1, deadline: .max), for: key(1), now: 0))
+        #expect(table.propose(binding(worker: 1, deadline: .max), for: key(1), now: 0))
+        #expect(table.binding(key(1), now: 0)?.flow.worker == 1)
+        #expect(table.bindingCount == 0)
+        table.settle(key(1))
+        #expect(table.binding(key(1), now: 0) != nil)
+        table.settle(key(1))
+        #expect(table.binding(key(1), now: 0) == nil)
+        table.settle(key(1))
+        #expect(table.propose(binding(worker: 2, deadline: .max), for: key(1), now: 0))
+        #expect(table.binding(key(1), now: 0)?.flow.worker == 2)
+    }
+
+    @Test("PBX-14: no other connection stands under a name that is bound, and neither of two that want it at once")
+    func contested() {
+        let table = BindingTable(limit: 10)
+        #expect(table.set(binding(worker: 0, deadline: 100), for: key(1)))
+        #expect(!table.propose(binding(worker: 1, deadline: .max), for: key(1), now: 99))
+        #expect(table.binding(key(1), now: 99)?.flow.worker == 0)
+        #expect(table.propose(binding(worker: 1, deadline: .max), for: key(1), now: 100))
+        #expect(table.binding(key(1), now: 100)?.flow.worker == 1)
+        #expect(table.propose(binding(worker: 2, deadline: .max), for: key(1), now: 100))
+        #expect(table.binding(key(1), now: 100) == nil)
+        table.settle(key(1))
+        #expect(table.binding(key(1), now: 100) == nil)
+        table.settle(key(1))
+        #expect(table.set(binding(worker: 2, deadline: 200), for: key(1)))
+        #expect(table.binding(key(1), now: 100)?.flow.worker == 2)
+    }
+
     @Test("what has expired goes, from every shard, and makes room")
     func removeExpired() {
         let table = BindingTable(limit: 200)

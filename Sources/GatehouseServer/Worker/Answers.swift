@@ -216,6 +216,7 @@ extension Worker {
         guard !transaction.isAnswered else { return }
         transaction.isAnswered = true
         self.shared.unanswered.wrappingSubtract(1, ordering: .relaxed)
+        for key in transaction.proposals { self.shared.bindings.settle(key) }
         if let call = transaction.call, status >= 300 { self.endCall(call) }
         if transaction.request.method == .bye, let callID = transaction.request.callID {
             self.endCall(self.callName(transaction.request, callID, transaction.passage.domain))

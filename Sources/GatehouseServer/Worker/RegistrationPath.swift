@@ -90,6 +90,20 @@ extension Worker {
         }
     }
 
+    /// Has the devices of a REGISTER stand under their names until the core answers (PBX-14).
+    func propose(_ transaction: ServerTransaction) {
+        let passage = transaction.passage
+        guard let registration = passage.registration, let flow = passage.flow else { return }
+        for contact in registration.contacts {
+            let binding = Binding(
+                domain: passage.domain.key, aor: registration.aor, flow: flow, contact: contact.uri,
+                session: passage.session, deadline: .max)
+            if self.shared.bindings.propose(binding, for: contact.key, now: self.now) {
+                transaction.proposals.append(contact.key)
+            }
+        }
+    }
+
     /// A registrar's 2xx makes, refreshes and ends the bindings (REG-15).
     func registered(_ transaction: ServerTransaction, _ response: Message) {
         guard let flow = transaction.passage.flow, let state = self.state(ofFlow: flow.number) else {

@@ -74,6 +74,7 @@ extension Worker {
             transaction.loop = digest
             state.unanswered += 1
             self.add(transaction)
+            self.propose(transaction)
             self.tryNextHop(of: transaction)
         } catch {
             self.refuse(error, message, origin: origin, domain: domain)

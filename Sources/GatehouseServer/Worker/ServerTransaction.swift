@@ -43,6 +43,8 @@ final class ServerTransaction: TimerTarget {
     private var end = TimerID.none
     /// Of an INVITE that began a call.
     var call: UInt64?
+    /// Of a REGISTER: the names under which its devices stand until it is answered.
+    var proposals: [BindingKey] = []
     /// The connection of the request, where it has to be told that its answer went out.
     var flowState: FlowState?
 
