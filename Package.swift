@@ -106,7 +106,7 @@ let package = Package(
             dependencies: [
                 "GatehouseStore",
                 "GatehouseServer", "GatehousePolicy", "GatehouseConfig", "GatehouseTLS", "GatehouseNet", "SIPMessage",
-                "SIPTransaction",
+                "SIPTransaction", "TestSupport",
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
             ] + nio,

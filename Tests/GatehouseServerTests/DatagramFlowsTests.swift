@@ -1,6 +1,7 @@
 import GatehouseNet
 import GatehousePolicy
 import SIPMessage
+import TestSupport
 import Testing
 
 @testable import GatehouseServer
