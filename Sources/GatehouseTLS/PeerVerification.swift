@@ -54,7 +54,8 @@ extension TLSEngine {
             X509_V_ERR_CRL_PATH_VALIDATION_ERROR:
             true
         default:
-            X509_STORE_CTX_get0_current_crl(context) != nil  // of a code that certificates share, as for a wrong extension
+            // Of a code that certificates share, as for a wrong extension.
+            X509_STORE_CTX_get0_current_crl(context) != nil
         }
     }
 

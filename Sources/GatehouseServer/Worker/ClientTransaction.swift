@@ -267,7 +267,9 @@ final class ClientTransaction: TimerTarget {
             self.completion?(nil)
             return
         }
-        if self.isReused, let again = self.judged, !parent.responses.wasHeard(number), parent.outbound?.tryAgain(again) == true {
+        if self.isReused, let again = self.judged, !parent.responses.wasHeard(number),
+            parent.outbound?.tryAgain(again) == true
+        {
             // Not the server's fault: it closed a connection that it had no more use for while the request was on its way.
         } else if let candidate = self.candidate {
             self.worker.putAside(candidate)
@@ -349,22 +351,5 @@ final class ClientTransaction: TimerTarget {
     func detach() {
         self.parent = nil
         self.final = nil
-    }
-
-    /// Has the same server tried by UDP next, where TCP was chosen for the request's size alone (MTU-03).
-    func fallBackToDatagram() {
-        guard let fallback = self.fallback else { return }
-        self.fallback = nil
-        self.parent?.hops.insert(fallback, at: 0)
-    }
-
-    /// A branch on which nothing could be sent: it only holds its place among the branches.
-    static func unsent(
-        _ worker: Worker, _ branch: Branch, _ parent: ServerTransaction, _ number: BranchNumber
-    ) -> ClientTransaction {
-        ClientTransaction(
-            worker: worker, branch: branch, request: [], isInvite: parent.isInvite, leg: parent.origin.leg,
-            remote: parent.origin.source, transport: .udp, target: nil, sentBy: SentBy(host: [], port: 0),
-            parent: parent, number: number)
     }
 }
