@@ -126,9 +126,7 @@ public final class Server: RunnableEdge {
         }
         let store: BindingStore
         do throws(StoreError) {
-            store = try BindingStore(directory: configuration.edge.stateDirectory) { error in
-                log.error("bindings are not written to disk", metadata: ["cause": "\(error)"])
-            }
+            store = try BindingStore(directory: configuration.edge.stateDirectory) { log.tell($0) }
         } catch {
             throw StartError(["\(error)"])
         }

@@ -32,8 +32,17 @@ extension Server {
             [
                 MetricSample(["handshakes"], Double(handshakes.depth)),
                 MetricSample(["dns"], Double(shared.dns.waitingCount)),
+                MetricSample(["store"], Double(shared.store?.statistics.waiting ?? 0)),
             ]
         }
+        self.metrics.observe(.storeChanges) {
+            guard let statistics = shared.store?.statistics else { return [] }
+            return [
+                MetricSample(["written"], Double(statistics.written)),
+                MetricSample(["dropped"], Double(statistics.dropped)),
+            ]
+        }
+        self.metrics.observe(.storeFailures) { [MetricSample([], Double(shared.store?.statistics.failures ?? 0))] }
         self.metrics.observe(shared.dns)
         self.metrics.observe(.coreTargetUp) { [weak self] in
             guard let self else { return [] }

@@ -33,17 +33,29 @@ public struct StoredBinding: Sendable, Equatable {
 ///
 /// Changes wait in memory, the latest for each binding, and go to the file in one transaction every half second, by a thread
 /// of its own: a crash of the process loses at most the last second, one of the machine what the disk had not taken. A disk
-/// that fails delays nothing: the changes wait, within a bound, and the log says so.
+/// that fails delays nothing: the changes wait, within a bound, and the log says so. A file that is taken away from under the
+/// store is put there again.
 public final class BindingStore: Sendable {
-    private enum Change: Sendable {
+    enum Change: Sendable {
         case set(StoredBinding)
         case remove
     }
 
-    private struct State {
+    struct State {
         var pending: [BindingKey: Change] = [:]
         var isStopping = false
         var statistics = Statistics()
+    }
+
+    /// What an operator should hear of, on the store's thread.
+    public enum Event: Sendable {
+        /// Nothing can be written, and the changes wait; told once, until `writesAgain`.
+        case failing(StoreError)
+        case writesAgain
+        /// The file at this path was moved, replaced or deleted; what it held was put there again.
+        case restored(path: String)
+        /// A look-up failed.
+        case unreadable(StoreError)
     }
 
     /// Counters since the start.
@@ -51,30 +63,38 @@ public final class BindingStore: Sendable {
         public var written = 0
         /// Changes that the bound let go.
         public var dropped = 0
+        /// Transactions that failed.
         public var failures = 0
+        /// Changes that wait to be written.
+        public var waiting = 0
     }
 
     /// Changes that may wait for a disk that fails; past it new ones are dropped and counted.
-    private static let pendingLimit = 2_000_000
-    private static let intervalInMicroseconds: useconds_t = 500_000
+    static let pendingLimit = 2_000_000
+    static let intervalInMicroseconds: useconds_t = 500_000
     private static let schemaVersion = 1
 
-    private let state = Mutex(State())
-    private let path: String
-    private let report: @Sendable (StoreError) -> Void
+    let state = Mutex(State())
+    let thread = Mutex<pthread_t?>(nil)
+    /// When the thread was started, in seconds since 1970.
+    let started = Atomic<Int64>(0)
+    let directory: String
+    let path: String
+    let report: @Sendable (Event) -> Void
 
     /// - Parameters:
     ///   - directory: of the file, `bindings.sqlite`; both are made where they are not there.
-    ///   - report: hears of each failure to write, on the store's thread.
+    ///   - report: hears what becomes of the file; must not wait.
     /// - Throws: where the file can't be opened, or is of a newer version.
-    public init(directory: String, report: @escaping @Sendable (StoreError) -> Void) throws(StoreError) {
+    public init(directory: String, report: @escaping @Sendable (Event) -> Void) throws(StoreError) {
         makeDirectory(directory)
+        self.directory = directory
         self.path = directory + "/bindings.sqlite"
         self.report = report
         _ = try Self.open(path)
     }
 
-    private static func open(_ path: String) throws(StoreError) -> Database {
+    static func open(_ path: String) throws(StoreError) -> Database {
         let database = try Database(path: path)
         chmod(path, 0o600)  // who is reachable where is nobody else's to read
         try database.run("PRAGMA journal_mode = WAL")
@@ -140,7 +160,7 @@ public final class BindingStore: Sendable {
             }
         }
         do throws(StoreError) {
-            let database = try Self.open(self.path)
+            let database = try Database(path: self.path, isReader: true)
             let rows = try database.prepare("SELECT facts FROM bindings WHERE high = ? AND low = ?")
             for key in keys where found[key] == nil {
                 rows.bind(1, Int64(bitPattern: key.high))
@@ -149,35 +169,10 @@ public final class BindingStore: Sendable {
                 rows.reset()
             }
         } catch {
-            self.report(error)
+            self.report(.unreadable(error))
         }
         return found
     }
-
-    /// Starts the thread that writes, until `stop`; first it forgets what has expired.
-    ///
-    /// - Parameter now: seconds since 1970.
-    public func start(now: Int64) throws(StoreError) {
-        self.started.store(now, ordering: .relaxed)
-        let box = Unmanaged.passRetained(self)
-        var id = pthread_t()
-        let status = pthread_create(
-            &id, nil,
-            { context in
-                guard let context else { return nil }
-                let store = Unmanaged<BindingStore>.fromOpaque(context).takeRetainedValue()
-                store.work()
-                return nil
-            }, box.toOpaque())
-        guard status == 0 else {
-            box.release()
-            throw StoreError("the binding store cannot start its thread: \(String(cString: strerror(status)))")
-        }
-        self.thread.withLock { $0 = id }
-    }
-
-    private let thread = Mutex<pthread_t?>(nil)
-    private let started = Atomic<Int64>(0)
 
     /// Keeps a binding; callable from any thread, and never waits for the disk.
     public func set(_ binding: StoredBinding) {
@@ -198,120 +193,17 @@ public final class BindingStore: Sendable {
         }
     }
 
-    public var statistics: Statistics { self.state.withLock { $0.statistics } }
-
-    /// Writes what waits, and ends the thread.
-    public func stop() {
-        let thread = self.thread.withLock { thread in
-            defer { thread = nil }
-            return thread
-        }
-        self.state.withLock { $0.isStopping = true }
-        if let thread { pthread_join(thread, nil) }
-    }
-
-    // MARK: The thread
-
-    private func work() {
-        var writer: Writer?
-        do throws(StoreError) {
-            writer = try Writer(try Self.open(self.path))
-            try writer?.purge(now: self.started.load(ordering: .relaxed))
-        } catch {
-            self.report(error)
-        }
-        while true {
-            let (pending, isStopping) = self.state.withLock { state in
-                defer { state.pending = [:] }
-                return (state.pending, state.isStopping)
-            }
-            if !pending.isEmpty {
-                do throws(StoreError) {
-                    let ready: Writer
-                    if let writer { ready = writer } else { ready = try Writer(try Self.open(self.path)) }
-                    writer = ready
-                    try ready.write(pending)
-                    self.state.withLock { $0.statistics.written += pending.count }
-                } catch {
-                    writer = nil
-                    self.keep(pending)
-                    self.report(error)
-                }
-            }
-            if isStopping { return }
-            // In short steps, so that a stop need not wait.
-            for _ in 0..<10 where !self.state.withLock({ $0.isStopping }) { usleep(Self.intervalInMicroseconds / 10) }
-        }
-    }
-
-    /// Puts back what could not be written, beneath what came meanwhile.
-    private func keep(_ failed: [BindingKey: Change]) {
+    public var statistics: Statistics {
         self.state.withLock { state in
-            state.statistics.failures += 1
-            for (key, change) in failed where state.pending[key] == nil {
-                guard state.pending.count < Self.pendingLimit else {
-                    state.statistics.dropped += 1
-                    continue
-                }
-                state.pending[key] = change
-            }
-        }
-    }
-
-    private final class Writer {
-        let database: Database
-        let upsert: Statement
-        let delete: Statement
-
-        init(_ database: Database) throws(StoreError) {
-            self.database = database
-            self.upsert = try database.prepare("INSERT OR REPLACE INTO bindings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-            self.delete = try database.prepare("DELETE FROM bindings WHERE high = ? AND low = ?")
-        }
-
-        /// Forgets what has expired.
-        func purge(now: Int64) throws(StoreError) {
-            let purge = try self.database.prepare("DELETE FROM bindings WHERE expires <= ?")
-            purge.bind(1, now)
-            try purge.run()
-        }
-
-        func write(_ changes: [BindingKey: Change]) throws(StoreError) {
-            try self.database.run("BEGIN IMMEDIATE")
-            do throws(StoreError) {
-                for (key, change) in changes { try self.write(key, change) }
-                try self.database.run("COMMIT")
-            } catch {
-                try? self.database.run("ROLLBACK")
-                throw error
-            }
-        }
-
-        private func write(_ key: BindingKey, _ change: Change) throws(StoreError) {
-            switch change {
-            case .remove:
-                self.delete.bind(1, Int64(bitPattern: key.high))
-                self.delete.bind(2, Int64(bitPattern: key.low))
-                try self.delete.run()
-            case .set(let binding):
-                self.upsert.bind(1, Int64(bitPattern: key.high))
-                self.upsert.bind(2, Int64(bitPattern: key.low))
-                self.upsert.bind(3, Int64(bitPattern: binding.domain.bits))
-                self.upsert.bind(4, binding.aor)
-                self.upsert.bind(5, binding.contact)
-                self.upsert.bind(6, Int64(bitPattern: binding.session.id.bits))
-                self.upsert.bind(7, Int64(binding.session.arrival.rawValue))
-                self.upsert.bind(8, Int64(binding.session.expires))
-                self.upsert.bind(9, binding.facts)
-                self.upsert.bind(10, binding.expires)
-                try self.upsert.run()
-            }
+            var statistics = state.statistics
+            statistics.waiting = state.pending.count
+            return statistics
         }
     }
 }
 
 /// Makes a directory and those above it, for its owner alone; what fails shows when the file is opened.
-private func makeDirectory(_ path: String) {
+func makeDirectory(_ path: String) {
     var end = path.startIndex
     while end < path.endIndex {
         end = path[path.index(after: end)...].firstIndex(of: "/") ?? path.endIndex

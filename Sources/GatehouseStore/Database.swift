@@ -1,4 +1,5 @@
 internal import CSQLite
+internal import Glibc
 
 /// What SQLite said, and to which file.
 public struct StoreError: Error, Sendable, CustomStringConvertible {
@@ -20,11 +21,12 @@ final class Database {
     let path: String
     private let handle: OpaquePointer
 
-    /// Opens the file, or makes it.
-    init(path: String) throws(StoreError) {
+    /// Opens the file, or makes it; a reader changes nothing, and fails where there is none.
+    init(path: String, isReader: Bool = false) throws(StoreError) {
         self.path = path
         var handle: OpaquePointer?
-        let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
+        let access = isReader ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+        let flags = access | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
         guard sqlite3_open_v2(path, &handle, flags, nil) == SQLITE_OK, let handle else {
             let error = StoreError(handle, path: path, "open it")
             sqlite3_close(handle)
@@ -50,7 +52,27 @@ final class Database {
         return Statement(statement, self)
     }
 
+    /// Writes all that is committed to a new file, also where this one no longer has a name.
+    func copy(to path: String) throws(StoreError) {
+        let quoted = path.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''")
+        try self.run("VACUUM INTO '\(quoted)'")
+    }
+
     func error(_ work: String) -> StoreError { StoreError(self.handle, path: self.path, work) }
+}
+
+/// Which file a path leads to, whatever its name.
+struct FileIdentity: Equatable {
+    private let device: UInt
+    private let number: UInt
+
+    /// nil where there is none.
+    init?(_ path: String) {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        self.device = UInt(status.st_dev)
+        self.number = UInt(status.st_ino)
+    }
 }
 
 /// A prepared statement.

@@ -17,13 +17,33 @@ private func binding(_ number: UInt64, expires: Int64 = 2_000) -> StoredBinding 
 extension TemporaryFolder {
     fileprivate convenience init() { self.init(for: "store") }
 
-    fileprivate func store(_ report: @escaping @Sendable (StoreError) -> Void = { _ in }) throws -> BindingStore {
+    fileprivate func store(_ report: @escaping @Sendable (BindingStore.Event) -> Void = { _ in }) throws -> BindingStore
+    {
         try BindingStore(directory: self.path + "/state", report: report)
     }
 }
 
-private final class Failures: Sendable {
-    let count = Atomic<Int>(0)
+/// What a store told, in words.
+private final class Events: Sendable {
+    private let words = Mutex<[String]>([])
+
+    var all: [String] { self.words.withLock { $0 } }
+
+    func add(_ event: BindingStore.Event) {
+        let word =
+            switch event {
+            case .failing: "failing"
+            case .writesAgain: "writes again"
+            case .restored(let path): "restored \(path.split(separator: "/").last ?? "")"
+            case .unreadable: "unreadable"
+            }
+        self.words.withLock { $0.append(word) }
+    }
+}
+
+/// Lets the store's thread go on until something holds; the test's own time limit ends it.
+private func wait(until condition: () -> Bool) {
+    while !condition() { usleep(1000) }
 }
 
 private func load(_ store: BindingStore, now: Int64 = 1_000) throws -> [StoredBinding] {
@@ -33,7 +53,7 @@ private func load(_ store: BindingStore, now: Int64 = 1_000) throws -> [StoredBi
     return all.sorted { $0.key.low < $1.key.low }
 }
 
-@Suite("BindingStore")
+@Suite("BindingStore", .timeLimit(.minutes(1)))
 struct BindingStoreTests {
     @Test("what was set is there after a restart, whole, and what was removed is not")
     func roundTrip() throws {
@@ -116,18 +136,75 @@ struct BindingStoreTests {
     @Test("while the file cannot be written the changes wait, and then get there")
     func failure() throws {
         let directory = TemporaryFolder()
-        let failures = Failures()
-        let store = try directory.store { _ in failures.count.wrappingAdd(1, ordering: .relaxed) }
+        let events = Events()
+        let store = try directory.store { events.add($0) }
         // Another process in the middle of a long write.
         let other = try Database(path: directory.path + "/state/bindings.sqlite")
         try other.run("BEGIN IMMEDIATE")
         try store.start(now: 1_000)
         store.set(binding(1))
-        while store.statistics.failures == 0 { usleep(1000) }
+        store.set(binding(2))
+        wait { store.statistics.failures >= 2 }
+        #expect(store.statistics.waiting == 2)
+        store.remove(binding(2).key)
         try other.run("ROLLBACK")
-        while store.statistics.written == 0 { usleep(1000) }
+        wait { store.statistics.written == 2 }
         store.stop()
-        #expect(failures.count.load(ordering: .relaxed) > 0)
+        #expect(events.all == ["failing", "writes again"])
+        #expect(store.statistics.waiting == 0 && store.statistics.dropped == 0)
         #expect(try load(try directory.store()) == [binding(1)])
+    }
+
+    @Test("a file that is deleted or replaced is put back with all that it held", arguments: [false, true])
+    func restored(isReplaced: Bool) throws {
+        let directory = TemporaryFolder()
+        let events = Events()
+        let store = try directory.store { events.add($0) }
+        let path = directory.path + "/state/bindings.sqlite"
+        try store.start(now: 1_000)
+        store.set(binding(1))
+        store.set(binding(2))
+        wait { store.statistics.written == 2 }
+        if isReplaced {
+            let other = try Database(path: path + ".other")
+            try other.run("CREATE TABLE other (number INTEGER)")
+            #expect(rename(path + ".other", path) == 0)
+        } else {
+            #expect(unlink(path) == 0)
+        }
+        store.set(binding(3))
+        store.remove(binding(2).key)
+        wait { store.statistics.written == 4 }
+        #expect(store.facts(of: [binding(1).key]) == [binding(1).key: Array("transport=tls".utf8)])
+        // And what comes after the copy gets into the new file's own journal.
+        store.set(binding(4))
+        wait { store.statistics.written == 5 }
+        #expect(events.all == ["restored bindings.sqlite"])
+        let reader = try Database(path: path, isReader: true)
+        let rows = try reader.prepare("SELECT count(*) FROM bindings")
+        #expect(try rows.next() && rows.number(0) == 3)
+        store.stop()
+        #expect(try load(try directory.store()) == [binding(1), binding(3), binding(4)])
+    }
+
+    @Test("a folder that is deleted is made again, and a file in its place is waited out")
+    func folder() throws {
+        let directory = TemporaryFolder()
+        let events = Events()
+        let store = try directory.store { events.add($0) }
+        let folder = directory.path + "/state"
+        try store.start(now: 1_000)
+        store.set(binding(1))
+        wait { store.statistics.written == 1 }
+        #expect(rename(folder, folder + ".away") == 0)
+        close(open(folder, O_CREAT | O_WRONLY, 0o600))
+        store.set(binding(2))
+        wait { store.statistics.failures >= 2 }
+        #expect(store.facts(of: [binding(1).key]).isEmpty, "it is on disk, but nobody knows where")
+        #expect(unlink(folder) == 0)
+        wait { store.statistics.written == 2 }
+        store.stop()
+        #expect(events.all == ["failing", "unreadable", "restored bindings.sqlite", "writes again"])
+        #expect(try load(try directory.store()) == [binding(1), binding(2)])
     }
 }

@@ -155,7 +155,8 @@ public final class Metrics: Sendable {
         case .processCPU, .processResidentMemory, .processVirtualMemory, .processOpenFiles, .processMaximumFiles,
             .processThreads, .processStartTime:
             if let value = ProcessFacts.value(of: family) { page.sample([], value) }
-        case .certificateNotAfter, .bindings, .coreTargetUp, .queueDepth, .dnsQueries, .dnsLookups, .dnsCacheEntries,
+        case .certificateNotAfter, .bindings, .storeChanges, .storeFailures, .coreTargetUp, .queueDepth, .dnsQueries,
+            .dnsLookups, .dnsCacheEntries,
             .dnsServerUp, .logLinesDropped, .logLinesSuppressed, .buildInfo:
             break
         }

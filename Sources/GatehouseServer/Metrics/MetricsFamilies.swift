@@ -44,6 +44,8 @@ public enum MetricFamily: CaseIterable, Sendable {
     case transactionsStarted
     case transactionsOpen
     case bindings
+    case storeChanges
+    case storeFailures
     case coreTargetUp
     case queueDepth
     case dnsQueries
@@ -162,6 +164,15 @@ public enum MetricFamily: CaseIterable, Sendable {
             .init("gatehouse_transactions_open", .gauge, "Transactions that have not terminated", labels: ["type"])
         case .bindings:
             .init("gatehouse_bindings", .gauge, "Registered contacts held now", labels: ["domain"])
+        case .storeChanges:
+            .init(
+                "gatehouse_store_changes_total", .counter,
+                "Changes of registrations on their way to the disk: written, or dropped because too many waited for a disk that fails",
+                labels: ["outcome"])
+        case .storeFailures:
+            .init(
+                "gatehouse_store_failures_total", .counter,
+                "Times that changes of registrations could not be written to the disk; they wait and are tried again")
         case .coreTargetUp:
             .init(
                 "gatehouse_core_target_up", .gauge, "Whether a core target counts as healthy: 1 yes, 0 no",
