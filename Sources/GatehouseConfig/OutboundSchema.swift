@@ -76,7 +76,8 @@ extension Schema {
             "Sessions that leave over verified TLS alone: those that came as SIPS, also those over TLS, or all"
         ),
         .value(
-            "untagged", .choice, into: \.untagged, default: "`allow`", "A new leg from the core that carries no tag"),
+            "untagged", .choice, into: \.untagged, default: "`allow`",
+            "A new leg from the core that carries no tag; an OPTIONS is none"),
         .value(
             "sips_to_core", .choice, into: \.sipsToCore, default: "`allow`",
             "A SIPS session over the plain leg to the core: `allow` takes the core as part of the trust boundary"),

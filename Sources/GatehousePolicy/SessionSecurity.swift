@@ -41,9 +41,11 @@ extension SecuritySettings {
 
     /// The arrival of a new leg from the core that names no session.
     ///
+    /// An OPTIONS is no leg of anybody's session: a core asks for its devices and trunks of its own accord (PBX-14).
+    ///
     /// - Parameter isSIPS: whether the Request-URI or the contact that it stands for is `sips`.
-    public func arrivalOfUntagged(isSIPS: Bool) throws(Refusal) -> Arrival {
-        guard self.untagged == .allow else {
+    public func arrivalOfUntagged(isSIPS: Bool, _ method: Method) throws(Refusal) -> Arrival {
+        guard self.untagged == .allow || method == .options else {
             throw Refusal(403, .untagged, warning: "a leg without a session tag is refused for this domain")
         }
         return isSIPS ? .sips : .plain

@@ -275,6 +275,15 @@ class Untagged(EdgeTest):
         phone.reply(phone.expect("MESSAGE", call_id=sent.call_id), 200)
         self.core.expect(200, call_id=sent.call_id)
 
+    @each("refuse", "refuse-proxy")
+    def test_PBX_14__an_untagged_qualify_is_no_leg(self):
+        phone = self.phone()
+        seen, _ = phone.register(self.core)
+        sent = self.core.request("OPTIONS", seen.contact.spec, self.edge.core_address, contact=None,
+                                 headers=[("Route", value) for value in seen.values("Path")])
+        phone.reply(phone.expect("OPTIONS", call_id=sent.call_id), 200)
+        self.core.expect(200, call_id=sent.call_id)
+
     @each("allow", "allow-proxy")
     def test_untagged_allow(self):
         phone = self.phone()

@@ -71,15 +71,17 @@ struct SessionSecurityTests {
         }
     }
 
-    @Test("SIPS-09: a leg without a tag is a session of its own, where it is let in")
+    @Test("SIPS-09: a leg without a tag is a session of its own, where it is let in, as an OPTIONS always is")
     func untagged() {
-        for (untagged, isSIPS, expected) in [
-            (.allow, true, "passes sips"), (.allow, false, "passes plain"),
-            (.refuse, true, "403 untagged 399"), (.refuse, false, "403 untagged 399"),
-        ] as [(SecuritySettings.Permission, Bool, String)] {
+        for (untagged, isSIPS, method, expected) in [
+            (.allow, true, .invite, "passes sips"), (.allow, false, .invite, "passes plain"),
+            (.refuse, true, .invite, "403 untagged 399"), (.refuse, false, .invite, "403 untagged 399"),
+            (.refuse, false, .message, "403 untagged 399"), (.refuse, false, .subscribe, "403 untagged 399"),
+            (.refuse, true, .options, "passes sips"), (.refuse, false, .options, "passes plain"),
+        ] as [(SecuritySettings.Permission, Bool, Method, String)] {
             let settings = SecuritySettings(untagged: untagged, sipsToCore: .refuse, sipToSIPS: .refuse)
             let outcome = outcome { () throws(Refusal) in
-                " \(try settings.arrivalOfUntagged(isSIPS: isSIPS))"
+                " \(try settings.arrivalOfUntagged(isSIPS: isSIPS, method))"
             }
             #expect(outcome == expected)
         }

@@ -63,7 +63,7 @@ public struct Explainer: Sendable {
         }
         if request.arrival == nil, !request.isInDialog {
             do throws(Refusal) {
-                _ = try self.domain.security.arrivalOfUntagged(isSIPS: uri.isSIPS)
+                _ = try self.domain.security.arrivalOfUntagged(isSIPS: uri.isSIPS, .invite)
             } catch {
                 explanation.refuse(error, self.decision("the request carries no tag", "security.untagged"))
                 return explanation

@@ -305,6 +305,6 @@ extension Worker {
         if let known = route.session, !route.isPath { return known }
         if let tag { return tag.legSession }
         let isSIPS = route.requestURI.scheme == .sips || contact.map(Self.isSIPS) == true
-        return self.newSession(try domain.configuration.security.arrivalOfUntagged(isSIPS: isSIPS))
+        return self.newSession(try domain.configuration.security.arrivalOfUntagged(isSIPS: isSIPS, message.method))
     }
 }
