@@ -108,18 +108,21 @@ final class BindingTable: Sendable {
         for box in self.index { box.first.withLock { $0.reserveCapacity(count / Self.shardCount) } }
     }
 
-    /// The binding of this name that has not expired, else the device that proposes itself for it.
-    func binding(_ key: BindingKey, now: UInt64) -> Binding? {
-        self.made(key, now: now)
-            ?? self.shard(of: key).proposals.withLock { proposals in
-                guard let proposal = proposals[key], !proposal.isContested, proposal.binding.deadline > now else {
-                    return nil
-                }
-                return proposal.binding
+    /// Where a request of the core's for this name goes: the binding, else, for the OPTIONS and NOTIFY with which a core greets
+    /// a contact, the device that proposes itself. No call and no message goes to one that has not shown who it is.
+    func device(_ key: BindingKey, now: UInt64, for method: Method) -> Binding? {
+        if let binding = self.binding(key, now: now) { return binding }
+        guard method == .options || method == .notify else { return nil }
+        return self.shard(of: key).proposals.withLock { proposals in
+            guard let proposal = proposals[key], !proposal.isContested, proposal.binding.deadline > now else {
+                return nil
             }
+            return proposal.binding
+        }
     }
 
-    private func made(_ key: BindingKey, now: UInt64) -> Binding? {
+    /// The binding of this name that has not expired.
+    func binding(_ key: BindingKey, now: UInt64) -> Binding? {
         self.shard(of: key).shard.withLock { shard in
             guard let binding = shard[key], binding.deadline > now else { return nil }
             return binding
@@ -131,7 +134,7 @@ final class BindingTable: Sendable {
     ///
     /// - Returns: whether there is a proposal, which `settle` has to end.
     func propose(_ binding: Binding, for key: BindingKey, now: UInt64) -> Bool {
-        guard self.made(key, now: now) == nil else { return false }
+        guard self.binding(key, now: now) == nil else { return false }
         self.shard(of: key).proposals.withLock { proposals in
             guard var proposal = proposals[key] else { return proposals[key] = Proposal(binding: binding) }
             proposal.count &+= 1

@@ -387,6 +387,10 @@ class Mapping(StandardTest):
                     self.assertEqual(got.uri, phone.contact)
                     phone.reply(got, 200)
                     self.core.expect(200, call_id=sent.call_id)
+                # A call waits for the core's word: the device has not shown who it is.
+                for method in ("INVITE", "MESSAGE"):
+                    sent = self.to_token(seen.contact.spec, method)
+                    self.core.expect(480, call_id=sent.call_id)
                 if status == 200:
                     self.core.reply_as_registrar(seen)
                 else:

@@ -181,7 +181,7 @@ extension Worker {
 
     /// The worker that owns the device's connection, or those to the next hop.
     private func owner(of route: CoreRoute, _ message: Message, _ origin: WorkerMessage.Origin) -> UInt16? {
-        if let owner = self.flowOwner(of: route) { return owner }
+        if let owner = self.flowOwner(of: route, for: message.method) { return owner }
         guard self.isLocated(route) else { return nil }
         do throws(Refusal) {
             let tag = try self.tag(of: message)
@@ -193,13 +193,13 @@ extension Worker {
         }
     }
 
-    private func flowOwner(of route: CoreRoute) -> UInt16? {
+    private func flowOwner(of route: CoreRoute, for method: Method) -> UInt16? {
         switch route.destination {
         case .device(let device):
             if let flow = device.flow, flow.boot == self.shared.boot { return flow.worker }
             return device.binding.flatMap { self.shared.bindings.binding($0, now: self.now)?.flow.worker }
         case .binding(_, let key):
-            return self.shared.bindings.binding(key, now: self.now)?.flow.worker
+            return self.shared.bindings.device(key, now: self.now, for: method)?.flow.worker
         case .flow(let token, _):
             guard let flow = token.flow, flow.boot == self.shared.boot else { return nil }
             return flow.worker

@@ -78,7 +78,7 @@ extension Worker {
                     to: device.contact, routes: device.routes, of: message, domain, device.session,
                     isRegistered: isRegistered, peer: device.peer))
         case .binding(let key, let name):
-            guard let binding = self.shared.bindings.binding(name, now: self.now) else {
+            guard let binding = self.shared.bindings.device(name, now: self.now, for: message.method) else {
                 // The token is ours, so the device was here once: it is away, not unknown.
                 throw Refusal(480, .unknownBinding, warning: "the device is not registered")
             }
