@@ -109,9 +109,8 @@ public struct Referral: Equatable, Sendable {
 }
 
 extension SecuritySettings {
-    /// The first override in force that matches the host of a URI, by its name or as an address.
+    /// The first override in force that matches the host of a URI, by its name or as an address; a `tel` URI has none.
     fileprivate func override(of uri: URI, in bytes: [UInt8], today: CalendarDate) -> SecurityOverride? {
-        guard uri.isSIP else { return nil }
         let host = uri.host.text(in: bytes)
         let address = uri.hostAddress(in: bytes)
         return self.overrides.first { override in

@@ -109,10 +109,7 @@ class Softphone(RealPeers):
     def test_peers_a_pbx_calls_baresip(self):
         core = self.scripted_core()
         try:
-            baresip = self.baresip(register=600)
-            seen = core.expect("REGISTER", seconds=10)
-            core.reply_as_registrar(seen)
-            baresip.wait_event("REGISTER_OK")
+            baresip, seen = self.registered(core)
         finally:
             core.close()
         sipp = self.sipp("uac.xml", uri=seen.contact.spec, target=f"{self.edge.core}:5060")
@@ -124,10 +121,7 @@ class Softphone(RealPeers):
     def test_peers_baresip_is_called_and_hangs_up(self):
         core = self.scripted_core()
         try:
-            baresip = self.baresip(register=600)
-            seen = core.expect("REGISTER", seconds=10)
-            core.reply_as_registrar(seen)
-            baresip.wait_event("REGISTER_OK")
+            baresip, seen = self.registered(core)
             invite = core.request("INVITE", seen.contact.spec, self.edge.core_address, body=SDP,
                                   headers=[("Route", value) for value in seen.values("Path")])
             answer = self.answered(core, invite)
@@ -139,6 +133,14 @@ class Softphone(RealPeers):
             baresip.wait_event("CALL_CLOSED")
         finally:
             core.close()
+
+    def registered(self, core):
+        """A softphone that has registered at the core. Returns it, and the REGISTER that the core saw."""
+        baresip = self.baresip(register=600)
+        seen = core.expect("REGISTER", seconds=10)
+        core.reply_as_registrar(seen)
+        baresip.wait_event("REGISTER_OK")
+        return baresip, seen
 
     def answered(self, core, invite):
         while True:

@@ -11,14 +11,31 @@ from harness.tag import NAME, of
 LISTED = ("Remote-Party-ID", "P-Charging-Vector", "P-Charging-Function-Addresses", "Diversion")
 
 
-class Boundary(StandardTest):
+def names(message):
+    """The names of its header fields, in lower case."""
+    return [name.lower() for name, _ in message.headers]
+
+
+class ToPhone:
+    """For a test of requests that the core sends to a device."""
+
+    def to_phone(self, phone, *headers):
+        """Registers the phone, and has the core send it a MESSAGE. Returns what the phone saw."""
+        seen, _ = phone.register(self.core)
+        routes = [("Route", value) for value in seen.values("Path")]
+        sent = self.core.request("MESSAGE", seen.contact.spec, self.edge.core_address, contact=None,
+                                 headers=routes + list(headers))
+        got = phone.expect("MESSAGE", call_id=sent.call_id)
+        phone.reply(got, 200)
+        self.core.expect(200)
+        return got
+
+
+class Boundary(ToPhone, StandardTest):
     domain = "proxy-udp.example"
 
     def message(self, phone, *headers, uri=None):
         return phone.build("MESSAGE", uri or f"sip:bob@{self.domain}", contact=None, headers=headers)
-
-    def names(self, message):
-        return [name.lower() for name, _ in message.headers]
 
     @each(*ALL)
     def test_TRUST_01__asserted_identity_from_outside_is_removed(self):
@@ -27,7 +44,7 @@ class Boundary(StandardTest):
                                ("p-asserted-IDENTITY", "<sip:ceo@a.example>"), ("X-Keep", "me"))
         octets = message.encode().replace(b"X-Keep:", b"P-ASSERTED-IDENTITY :\r\n <sip:folded@a.example>\r\nX-Keep:")
         seen, _ = self.through(phone, octets)
-        self.assertNotIn("p-asserted-identity", self.names(seen))
+        self.assertNotIn("p-asserted-identity", names(seen))
         self.assertNotIn(b"folded@", seen.raw)
         self.assertEqual(seen.get("X-Keep"), "me")
 
@@ -41,8 +58,8 @@ class Boundary(StandardTest):
         phone.reply(got, 200, headers=[("P-Asserted-Identity", "<sip:boss@a.example>"), ("X-Keep", "me"),
                                        ("P-Asserted-Identity", "<tel:+1>"), (NAME, "000000000000; arrived=sips")])
         ok = self.core.expect(200)
-        self.assertNotIn("p-asserted-identity", self.names(ok))
-        self.assertNotIn(NAME.lower(), self.names(ok))
+        self.assertNotIn("p-asserted-identity", names(ok))
+        self.assertNotIn(NAME.lower(), names(ok))
         self.assertEqual(ok.get("X-Keep"), "me")
 
     @each(*ALL)
@@ -50,29 +67,19 @@ class Boundary(StandardTest):
         phone = self.phone()
         seen, _ = self.through(phone, self.message(phone, ("P-Preferred-Identity", "<sip:boss@a.example>"),
                                                    ("P-PREFERRED-identity", "<tel:+1>")))
-        self.assertNotIn("p-preferred-identity", self.names(seen))
-
-    def from_core(self, phone, *headers):
-        seen, _ = phone.register(self.core)
-        routes = [("Route", value) for value in seen.values("Path")]
-        sent = self.core.request("MESSAGE", seen.contact.spec, self.edge.core_address, contact=None,
-                                 headers=routes + list(headers))
-        got = phone.expect("MESSAGE", call_id=sent.call_id)
-        phone.reply(got, 200)
-        self.core.expect(200)
-        return got
+        self.assertNotIn("p-preferred-identity", names(seen))
 
     @each(*ALL)
     def test_TRUST_03__privacy_id_hides_the_identity(self):
-        got = self.from_core(self.phone(), ("P-Asserted-Identity", "<sip:x@a.example>"), ("Privacy", "header;id"),
+        got = self.to_phone(self.phone(), ("P-Asserted-Identity", "<sip:x@a.example>"), ("Privacy", "header;id"),
                              ("p-asserted-identity", "<tel:+1>"))
-        self.assertNotIn("p-asserted-identity", self.names(got))
+        self.assertNotIn("p-asserted-identity", names(got))
         self.assertEqual(got.rows("Privacy"), ["header;id"])
 
     @each(*ALL)
     def test_TRUST_04__otherwise_it_is_kept(self):
         for privacy in ([("Privacy", "none")], []):
-            got = self.from_core(self.phone(), ("P-Asserted-Identity", "<sip:x@a.example>"), *privacy)
+            got = self.to_phone(self.phone(), ("P-Asserted-Identity", "<sip:x@a.example>"), *privacy)
             self.assertEqual(got.rows("P-Asserted-Identity"), ["<sip:x@a.example>"])
             self.assertEqual(got.rows("Privacy"), [value for _, value in privacy])
 
@@ -100,18 +107,18 @@ class Boundary(StandardTest):
     @each(*ALL)
     def test_TRUST_07__our_own_header_never_leaves(self):
         phone = self.phone()
-        self.assertNotIn(NAME.lower(), self.names(phone.register(self.core)[1]))
+        self.assertNotIn(NAME.lower(), names(phone.register(self.core)[1]))
         invite = phone.invite()
         seen = self.core.expect("INVITE")
         for status in (180, 486):
             self.core.reply(seen, status, headers=[(NAME, seen.get(NAME)), ("X-Gatehouse-Other", "1"), ("X-K", "1")])
             answer = phone.expect(status)
-            self.assertFalse([name for name in self.names(answer) if name.startswith("x-gatehouse-")])
+            self.assertFalse([name for name in names(answer) if name.startswith("x-gatehouse-")])
             self.assertEqual(answer.get("X-K"), "1")
         phone.send(phone.ack_failure(invite, answer))
         self.core.expect("ACK")
-        got = self.from_core(phone, (NAME, seen.get(NAME)))
-        self.assertFalse([name for name in self.names(got) if name.startswith("x-gatehouse-")])
+        got = self.to_phone(phone, (NAME, seen.get(NAME)))
+        self.assertFalse([name for name in names(got) if name.startswith("x-gatehouse-")])
 
     @each(*ALL)
     def test_TRUST_08__privacy_passes_and_proxy_require_privacy_does_not(self):
@@ -125,7 +132,7 @@ class Boundary(StandardTest):
     def test_TRUST_09__the_listed_headers_are_removed(self):
         phone = self.phone()
         seen, _ = self.through(phone, self.message(phone, *[(name, "<sip:x@y.invalid>") for name in LISTED]))
-        self.assertFalse(set(self.names(seen)) & {name.lower() for name in LISTED})
+        self.assertFalse(set(names(seen)) & {name.lower() for name in LISTED})
 
     def new_leg(self, phone, *headers, method="MESSAGE"):
         """A new leg of the core to a registered phone. Returns the request as sent."""
@@ -299,7 +306,7 @@ class Untagged(EdgeTest):
         self.assertTrue(nameserver.is_quiet())
 
 
-class Settings(EdgeTest):
+class Settings(ToPhone, EdgeTest):
     """`security.asserted_identity`, `security.removed_headers` and `tls.trusted_peers`."""
 
     domain = "strip-pbx.example"
@@ -318,26 +325,12 @@ class Settings(EdgeTest):
                 "client_certificate": "request", "client_ca": cls.authority.certificate})
         return site
 
-    def names(self, message):
-        return [name.lower() for name, _ in message.headers]
-
-    def to_phone(self, *headers):
-        phone = self.phone()
-        seen, _ = phone.register(self.core)
-        routes = [("Route", value) for value in seen.values("Path")]
-        sent = self.core.request("MESSAGE", seen.contact.spec, self.edge.core_address, contact=None,
-                                 headers=routes + list(headers))
-        got = phone.expect("MESSAGE", call_id=sent.call_id)
-        phone.reply(got, 200)
-        self.core.expect(200)
-        return got
-
     @each("strip-pbx", "strip-proxy")
     def test_TRUST_04__a_domain_may_strip_it(self):
         identity = ("P-Asserted-Identity", "<sip:x@a.example>")
         for privacy, expected in (([], []), ([("Privacy", "header")], []), ([("Privacy", "id;none")], []),
                                   ([("Privacy", "none")], [identity[1]])):
-            got = self.to_phone(identity, *privacy)
+            got = self.to_phone(self.phone(), identity, *privacy)
             self.assertEqual(got.rows("P-Asserted-Identity"), expected)
             self.assertEqual(got.rows("Privacy"), [value for _, value in privacy])
         phone = self.phone()
@@ -355,7 +348,7 @@ class Settings(EdgeTest):
         for name in LISTED:
             self.assertEqual(seen.rows(name), ["<sip:x@y.invalid>"])
         self.assertEqual(seen.rows("X-Vendor2"), ["2"])
-        self.assertFalse({"x-vendor", "user-agent", "p-asserted-identity"} & set(self.names(seen)))
+        self.assertFalse({"x-vendor", "user-agent", "p-asserted-identity"} & set(names(seen)))
         of(seen)  # one tag, and it is ours
 
     def peer(self, *names):

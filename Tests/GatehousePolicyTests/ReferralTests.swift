@@ -35,6 +35,9 @@ struct ReferralTests {
         arguments: [
             ReferRow("<sip:x@far.example>", "403 insecure_referral"),
             ReferRow("sip:x@far.example;transport=tls", "403 insecure_referral"),
+            ReferRow("<sip:x@far.example;transport=tls>", "403 insecure_referral"),
+            ReferRow("<sip:x@far.example;transport=tls>", isSIPS: false, "other"),
+            ReferRow("<mailto:x@old.legacy.example>", "403 insecure_referral"),
             ReferRow("<tel:+15551234>", "403 insecure_referral"),
             ReferRow("<mailto:x@far.example>", "403 insecure_referral"),
             ReferRow("<sip:x@far.example>", isSIPS: false, "other"),

@@ -7,7 +7,8 @@ private let secureWays: [[Candidate]] = [
     [way(.tcp, "192.0.2.1"), way(.tls, "192.0.2.1", group: 1), way(.udp, "192.0.2.1", group: 2)],  // the caller errs
 ]
 private let anyWays: [[Candidate]] = [
-    [], [way(.tcp, "192.0.2.1")], [way(.udp, "198.51.100.1"), way(.tcp, "192.0.2.1", group: 1)],
+    [], [way(.tls, "192.0.2.1")], [way(.tcp, "192.0.2.1")],
+    [way(.udp, "198.51.100.1"), way(.tcp, "192.0.2.1", group: 1)],
     [way(.tls, "192.0.2.1"), way(.tcp, "2001:db8::1", group: 1), way(.udp, "203.0.113.1", group: 2)],
 ]
 private let overrideLists: [[SecurityOverride]] =
@@ -62,7 +63,7 @@ struct SecurityVerdictTests {
                 }
             }
         }
-        #expect(count == 3 * 3 * 8 * 4 * 4 * 37)
+        #expect(count == 3 * 3 * 8 * 4 * 5 * 37)
         #expect(differences == [])
     }
 
@@ -96,6 +97,10 @@ struct SecurityVerdictTests {
             #expect(outcome(sips, cause) == text)
             #expect(outcome(sip, cause) == text)
             #expect(outcome(Leg(arrival: .plain), cause) == text)
+            var leg = sip
+            leg.failure = ResolutionFailure(cause, question)
+            guard case .refuse(let refusal) = leg.verdict else { continue }
+            #expect(refusal.retryAfter == (status == 503 ? 1 : nil))
             // Where there is an insecure way, it is the want of a secure one that refuses.
             #expect(outcome(sips, cause, any: [way(.udp, "192.0.2.1")]) == "480 380 SIPS Not Allowed")
         }

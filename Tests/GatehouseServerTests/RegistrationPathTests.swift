@@ -1,7 +1,4 @@
 import GatehousePolicy
-import GatehouseTLS
-import NIOCore
-import NIOEmbedded
 import SIPMessage
 import SIPTransaction
 import Testing
@@ -16,19 +13,8 @@ struct RegistrationPathTests {
 
     /// A device's connection over TCP.
     init() throws {
-        let configuration = WorkerFixture.domain()
-        self.fixture = try WorkerFixture([configuration])
-        let worker = self.fixture.worker
-        _ = worker.start(handshakes: HandshakePool(threads: 1, queueLimit: 1))
-        worker.listeners[1] = Entrance(
-            role: .outside(DomainKey(name: "a.example")), domains: [configuration], previous: nil)
-        let channel = EmbeddedChannel(loop: self.fixture.loop)
-        channel.localAddress = try SocketAddress(ipAddress: "192.0.2.1", port: 5060)
-        channel.remoteAddress = try SocketAddress(ipAddress: "192.0.2.7", port: 40_000)
-        try StreamFlow.accept(channel, in: try #require(worker.context), listener: ListenerTag(1))
-        try channel.connect(to: SocketAddress(ipAddress: "192.0.2.7", port: 40_000)).wait()
-        self.fixture.loop.run()
-        self.state = try #require(worker.flows.values.first?.userData as? FlowState)
+        self.fixture = try WorkerFixture([WorkerFixture.domain()])
+        self.state = try self.fixture.device().state
     }
 
     private static func request(_ user: String, contact: String) throws -> Message {

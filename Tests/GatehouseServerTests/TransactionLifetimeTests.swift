@@ -1,5 +1,4 @@
 import GatehousePolicy
-import GatehouseTLS
 import NIOCore
 import NIOEmbedded
 import Synchronization
@@ -21,18 +20,8 @@ struct TransactionLifetimeTests {
 
     /// A device's connection over TCP, to an edge whose core cannot be reached.
     init() throws {
-        let configuration = WorkerFixture.domain()
-        self.fixture = try WorkerFixture([configuration])
-        let worker = self.fixture.worker
-        _ = worker.start(handshakes: HandshakePool(threads: 1, queueLimit: 1))
-        worker.listeners[1] = Entrance(
-            role: .outside(DomainKey(name: "a.example")), domains: [configuration], previous: nil)
-        self.channel = EmbeddedChannel(loop: self.fixture.loop)
-        self.channel.localAddress = try SocketAddress(ipAddress: "192.0.2.1", port: 5060)
-        self.channel.remoteAddress = try SocketAddress(ipAddress: "192.0.2.7", port: 40_000)
-        try StreamFlow.accept(self.channel, in: try #require(worker.context), listener: ListenerTag(1))
-        try self.channel.connect(to: SocketAddress(ipAddress: "192.0.2.7", port: 40_000)).wait()
-        self.fixture.loop.run()
+        self.fixture = try WorkerFixture([WorkerFixture.domain()])
+        self.channel = try self.fixture.device().channel
     }
 
     private func send(_ method: String, toTag: String = "", rows: [String] = []) throws {

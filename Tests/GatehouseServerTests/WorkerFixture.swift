@@ -1,11 +1,12 @@
-import GatehouseNet
 import GatehousePolicy
 import Glibc
 import Logging
+import NIOCore
 import NIOEmbedded
 import SIPMessage
 import Testing
 
+@testable import GatehouseNet
 @testable import GatehouseServer
 @testable import GatehouseTLS
 
@@ -90,6 +91,23 @@ struct WorkerFixture {
             local: Endpoint(address: IPAddress(v4: 0xC000_0201), port: 5061),
             reference: FlowReference(boot: self.worker.shared.boot, worker: 0, number: 1), domain: domain,
             generation: 1, source: nil, facts: facts.text)
+    }
+
+    /// A device's open TCP connection from 192.0.2.7 to the first domain, and what the worker knows of it.
+    func device() throws -> (channel: EmbeddedChannel, state: FlowState) {
+        let worker = self.worker
+        _ = worker.start(handshakes: HandshakePool(threads: 1, queueLimit: 1))
+        let configuration = try #require(worker.snapshot.domains.first).configuration
+        worker.listeners[1] = Entrance(
+            role: .outside(DomainKey(name: configuration.name)), domains: [configuration], previous: nil)
+        let channel = EmbeddedChannel(loop: self.loop)
+        let remote = try SocketAddress(ipAddress: "192.0.2.7", port: 40_000)
+        channel.localAddress = try SocketAddress(ipAddress: "192.0.2.1", port: 5060)
+        channel.remoteAddress = remote
+        try StreamFlow.accept(channel, in: try #require(worker.context), listener: ListenerTag(1))
+        try channel.connect(to: remote).wait()
+        self.loop.run()
+        return (channel, try #require(worker.flows.values.first?.userData as? FlowState))
     }
 
     /// The token in a URI that the worker wrote.

@@ -11,21 +11,27 @@ import Synchronization
 extension Worker {
     /// Answers what is no acceptable message; a status of 0 means silence.
     func refuse(_ fault: SyntaxFault, origin: WorkerMessage.Origin, domain: DomainRuntime?) {
-        let metrics = domain?.metrics ?? self.shared.metrics.noDomain
-        self.metrics.refused(metrics, .syntax)
-        if let limit = fault.limit { self.metrics.limitHit(metrics, limit) }
-        self.log.info(
-            "message refused: it breaks the rules of RFC 3261",
-            [
-                "peer": "\(origin.source)", "reason": "\(fault.reason)", "offset": "\(fault.offset)",
-                "status": "\(fault.status)", "domain": "\(domain?.configuration.name ?? "-")",
-            ])
+        let metrics = self.note(fault, from: origin.source, domain)
         guard let answer = self.answer(to: fault, origin: origin) else {
             if origin.transport == .udp { self.metrics.datagramDropped(.syntax) }
             return
         }
         self.send(answer, by: origin.leg)
         self.count(answer: fault.status, to: fault.message, origin, metrics)
+    }
+
+    /// Counts and logs what is no acceptable message. Returns the counters of its domain.
+    func note(_ fault: SyntaxFault, from peer: Endpoint, _ domain: DomainRuntime?) -> DomainMetrics {
+        let metrics = domain?.metrics ?? self.shared.metrics.noDomain
+        self.metrics.refused(metrics, .syntax)
+        if let limit = fault.limit { self.metrics.limitHit(metrics, limit) }
+        self.log.info(
+            "message refused: it breaks the rules of RFC 3261",
+            [
+                "peer": "\(peer)", "reason": "\(fault.reason)", "offset": "\(fault.offset)",
+                "status": "\(fault.status)", "domain": "\(domain?.configuration.name ?? "-")",
+            ])
+        return metrics
     }
 
     func answer(to fault: SyntaxFault, origin: WorkerMessage.Origin) -> [UInt8]? {

@@ -150,15 +150,7 @@ extension Worker: StreamFlowOwner {
         let origin = WorkerMessage.Origin(
             leg: .flow(flow.id), transport: flow.transport, source: flow.remote, local: flow.local)
         let domain = (flow.userData as? FlowState)?.domain(in: self.snapshot)
-        let metrics = domain?.metrics ?? self.shared.metrics.noDomain
-        self.metrics.refused(metrics, .syntax)
-        if let limit = fault.limit { self.metrics.limitHit(metrics, limit) }
-        self.log.info(
-            "message refused: it breaks the rules of RFC 3261",
-            [
-                "peer": "\(flow.remote)", "reason": "\(fault.reason)", "offset": "\(fault.offset)",
-                "status": "\(fault.status)", "domain": "\(domain?.configuration.name ?? "-")",
-            ])
+        let metrics = self.note(fault, from: flow.remote, domain)
         guard let answer = self.answer(to: fault, origin: origin) else { return nil }
         self.metrics.responseSent(
             metrics, domain == nil ? .out : .in, fault.message?.method ?? .other, status: fault.status)
