@@ -291,9 +291,10 @@ MUTATIONS = {
          "a sips contact registers with a sip Request-URI"),
         ("contacts.hasSIP || requestURI.scheme == .sip else", "contacts.hasSIP || requestURI.scheme != .sips else",
          "a REGISTER to another scheme is judged"),
-        *[("case .invite, .subscribe, .refer, .update, .notify:",
-           "case " + ", ".join(f".{name}" for name in ("invite", "subscribe", "refer", "update", "notify") if name != left)
-           + ":", f"{left.upper()} may take SIPS back") for left in ("invite", "subscribe", "refer", "update", "notify")],
+        *[("        case .invite, .subscribe, .refer, .update, .notify:\n",
+           f"        case .{left}:\n            return\n        case "
+           + ", ".join(f".{name}" for name in ("invite", "subscribe", "refer", "update", "notify") if name != left) + ":\n",
+           f"{left.upper()} may take SIPS back") for left in ("invite", "subscribe", "refer", "update", "notify")],
         ("guard requestURI.scheme == .sips, Self", "guard Self", "a sip request with a sip contact is refused"),
         ("guard requestURI.scheme == .sips, Self.contactSchemes(of: message).hasSIP else",
          "guard requestURI.scheme == .sips else", "each sips request is refused"),
@@ -349,7 +350,7 @@ MUTATIONS = {
         ("guard !self.isSecure || explicit == .tls else {", "guard true else {", "transport=udp counts for SIPS"),
         ("where !self.isSecure || transport == .tls {", "{", "SRV records of TCP and UDP count for SIPS"),
         ("guard !self.isSecure || transport == .tls else {", "guard true else {", "NAPTR records of TCP and UDP count for SIPS"),
-        ("wouldBeInsecure || unusable.reason == .notSecure", "wouldBeInsecure", "the want of TLS in NAPTR is not seen"),
+        ("wouldBeInsecure || unusable.reason == .notSecure", "false", "the want of TLS in NAPTR is not seen"),
     ],
     POLICY + "ResolutionFailure.swift": [
         *[("case .insecureTransport, .noSecureWay, .forbiddenTransport, .serviceAbsent, .noUsableRecord: true",

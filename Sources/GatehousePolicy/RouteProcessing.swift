@@ -96,6 +96,8 @@ public struct CoreRoute: Equatable, Sendable {
     public var requestURI: URI
     /// The first Route value that is not ours, and where it stands.
     public var next: NextRoute?
+    /// The last Route value, where a strict router put ours into the Request-URI: that takes its place (RFC 3261 §16.4).
+    public var last: NextRoute?
     /// Set where another edge with our secret passed the request on: it goes to a flow of this edge, or nowhere.
     public var relay: Token.Relay?
 
@@ -119,14 +121,11 @@ public enum RouteProcessing {
         var uri = try self.requestURI(of: message)
         var rewriting: OutsideRoute.Rewriting?
         var strictToken: Token.Route?
-        if case .token(.route(let token)) = knowledge.token(of: uri, in: message.bytes) {
+        if let (token, last) = try self.afterStrictRouter(message, uri, knowledge) {
             guard token.domain == domain else { throw Refusal(403, .otherDomain) }
-            guard let last = message.lastRoute, let lastURI = (try? NameAddr.parse(message.bytes, last))?.uri else {
-                throw Refusal(404, .unknownToken)
-            }
             strictToken = token
-            rewriting = .fromLastRoute(last)
-            uri = lastURI
+            rewriting = .fromLastRoute(last.value)
+            uri = last.uri
         }
         if uri.scheme == .sips, !isSecure { throw Refusal(403, .sipsOnPlain) }
         let top = try self.ownRoutes(of: message, domain: domain, knowledge: knowledge)
@@ -194,13 +193,19 @@ public enum RouteProcessing {
     public static func fromCore(
         _ message: Message, knowledge: borrowing some URIKnowledge
     ) throws(Refusal) -> CoreRoute {
-        let uri = try self.requestURI(of: message)
+        var uri = try self.requestURI(of: message)
+        let strict = try self.afterStrictRouter(message, uri, knowledge)
+        if let strict { uri = strict.last.uri }
         let top = try self.ownRoutes(of: message, domain: nil, knowledge: knowledge)
         var route = CoreRoute(
-            destination: .elsewhere, ownRoutes: top.count, session: top.token?.session, requestURI: uri, next: nil)
-        if let next = top.next, let value = top.nextValue { route.next = .init(uri: next, value: value) }
+            destination: .elsewhere, ownRoutes: top.count, session: (top.token ?? strict?.token)?.session,
+            requestURI: uri, next: nil)
+        if let next = top.next, let value = top.nextValue, strict?.last.value != value {
+            route.next = .init(uri: next, value: value)
+        }
+        route.last = strict?.last
         route.relay = top.relay
-        if let token = top.token {
+        if let token = top.token ?? strict?.token {
             route.destination = .flow(token, isPath: top.isPath)
             return route
         }
@@ -224,6 +229,20 @@ public enum RouteProcessing {
             }
         }
         return route
+    }
+
+    /// Our Record-Route value in the Request-URI, where a strict router put it, and the last Route value, which takes its place
+    /// (RFC 3261 §16.4).
+    private static func afterStrictRouter(
+        _ message: Message, _ uri: URI, _ knowledge: borrowing some URIKnowledge
+    ) throws(Refusal) -> (token: Token.Route, last: CoreRoute.NextRoute)? {
+        guard case .token(.route(let token)) = knowledge.token(of: uri, in: message.bytes) else { return nil }
+        guard let last = message.lastRoute, let lastURI = (try? NameAddr.parse(message.bytes, last))?.uri else {
+            throw Refusal(404, .unknownToken)
+        }
+        // Nobody's target: a request that has no Routes but ours.
+        if case .token(.route) = knowledge.token(of: lastURI, in: message.bytes) { throw Refusal(404, .unknownToken) }
+        return (token, .init(uri: lastURI, value: last))
     }
 
     private static func requestURI(of message: Message) throws(Refusal) -> URI {

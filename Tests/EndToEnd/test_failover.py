@@ -60,6 +60,20 @@ class Failover(OutboundTest):
         self.core.expect(486, call_id=sent.call_id)
         good.expect("ACK", call_id=sent.call_id)
 
+    def test_FWD_01__each_server_gets_a_via_of_its_own_on_top(self):
+        fars = [self.far(udp=5060) for _ in range(3)]
+        sent = self.leg(f"sip:bob@{self.servers(*fars)}")
+        attempts = []
+        for far, status in zip(fars, (503, 503, 200)):
+            attempts.append(far.expect(sent.method, call_id=sent.call_id))
+            far.reply(attempts[-1], status)
+        self.core.expect(200, call_id=sent.call_id)
+        branches = {seen.branch for seen in attempts} | {sent.branch}
+        self.assertEqual(len(branches), 4, branches)
+        self.assertTrue(all(branch.startswith("z9hG4bK") for branch in branches), branches)
+        self.assertEqual({(seen.vias[0].host, seen.vias[0].transport) for seen in attempts},
+                         {(attempts[0].vias[0].host, "UDP")})
+
     def test_LOC_18__the_list_ends_and_503_becomes_500(self):
         self.domain = "tcp.example"
         busy = [self.far(tcp=5060), self.far(tcp=5060)]

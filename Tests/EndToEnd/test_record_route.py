@@ -1,7 +1,7 @@
 """RR: Record-Route, and the other URIs that the edge writes (docs/conformance.md §4.2)."""
 
 from harness.case import ALL, PROXY, EdgeTest, StandardTest, each
-from harness.dialog import establish
+from harness.dialog import Dialog, establish
 from harness.sip import SDP, NameAddr
 from harness.site import Site
 
@@ -147,6 +147,85 @@ class RecordRoutes(StandardTest):
         self.assertEqual(call.ringing.values("Record-Route"), call.seen.values("Record-Route"))
         self.assertEqual(call.ok.values("Record-Route"), call.seen.values("Record-Route"))
         call.hang_up()
+
+
+class ExampleFlows(StandardTest):
+    """The three flows of RFC 3261 §16.12.1, the edge in the place of one of their proxies."""
+
+    domain = "proxy-udp.example"
+
+    def call(self, *recorded):
+        """A call to U2, of which the core is the last proxy and records itself. Returns both sides' dialogs."""
+        u1 = self.phone("u1", scheme="sip", contact="sip:caller@u1.example.com")
+        invite = u1.request("INVITE", f"sip:callee@{self.domain}", body=SDP)
+        seen = self.core.expect("INVITE", call_id=invite.call_id)
+        self.own = seen.values("Record-Route")
+        self.assertEqual(len(self.own), 2)  # RR-02
+        for route in recorded:
+            seen.insert("Record-Route", route)
+        answer = self.core.reply(seen, 200, contact="sip:callee@u2.example.com", body=SDP,
+                                 headers=[("Content-Type", "application/sdp")])
+        ok = u1.expect(200)
+        one, other = Dialog(u1, invite, ok, True), Dialog(self.core, seen, answer, False)
+        self.assertEqual(one.routes, [*reversed(self.own), *recorded])
+        self.assertEqual((one.target, other.target), ("sip:callee@u2.example.com", "sip:caller@u1.example.com"))
+        one.ack()
+        self.check(self.core.expect("ACK"), *self.next_hop(one.target, recorded))
+        return one, other
+
+    @staticmethod
+    def next_hop(target, routes):
+        """Request-URI and Routes of a request that goes to `target` by `routes` (RFC 3261 §16.6 item 6)."""
+        if not routes or NameAddr(routes[0]).uri.is_loose:
+            return target, list(routes)
+        return NameAddr(routes[0]).spec, [*routes[1:], f"<{target}>"]
+
+    def check(self, seen, uri, routes):
+        self.assertEqual((seen.uri, seen.values("Route")), (uri, list(routes)))
+
+    def end(self, sender, sent, receiver, uri, routes=()):
+        seen = receiver.expect("BYE", call_id=sent.call_id)
+        self.check(seen, uri, routes)
+        receiver.reply(seen, 200)
+        sender.expect(200, "BYE", call_id=sent.call_id)
+
+    @each(*PROXY)
+    def test_RR_10__the_basic_trapezoid(self):
+        p2 = f"<sip:p2@{self.core.ip}:5060;lr>"
+        one, _ = self.call(p2)
+        self.end(one.peer, one.send("BYE"), self.core, "sip:callee@u2.example.com", [p2])
+        one, other = self.call(p2)
+        # U2's BYE has passed P2, which took its own Route away.
+        bye = other.build("BYE").remove("Route")
+        for route in self.own:
+            bye.add("Route", route)
+        self.core.send(bye, self.edge.core_address)
+        self.end(self.core, bye, one.peer, "sip:caller@u1.example.com")
+
+    @each(*PROXY)
+    def test_RR_10__a_strict_router_in_the_path(self):
+        strict, p4 = f"<sip:p3@{self.core.ip}:5060>", f"<sip:p4@{self.core.ip}:5070;lr>"
+        # The edge before the strict router: it is put into the Request-URI, the target to the end of the Routes.
+        one, _ = self.call(strict, p4)
+        self.end(one.peer, one.send("BYE"), self.core, f"sip:p3@{self.core.ip}:5060", [p4, "<sip:callee@u2.example.com>"])
+        # Behind it: the edge's own URI is the Request-URI, the target the last of the Routes.
+        one, other = self.call(strict, p4)
+        bye = other.build("BYE").remove("Route")
+        bye.uri = NameAddr(self.own[0]).spec
+        for route in (self.own[1], "<sip:caller@u1.example.com>"):
+            bye.add("Route", route)
+        self.core.send(bye, self.edge.core_address)
+        self.end(self.core, bye, one.peer, "sip:caller@u1.example.com")
+
+    @each(*PROXY)
+    def test_RR_10__a_proxy_between_two_networks(self):
+        one, other = self.call()
+        inside, outside = (NameAddr(value).uri for value in self.own)
+        self.assertEqual((inside.host, outside.host), (self.edge.core, self.domain))
+        self.assertTrue(inside.is_loose and outside.is_loose)
+        self.end(one.peer, one.send("BYE"), self.core, "sip:callee@u2.example.com")
+        one, other = self.call()
+        self.end(self.core, other.send("BYE"), one.peer, "sip:caller@u1.example.com")
 
 
 class Mirror(EdgeTest):

@@ -167,6 +167,23 @@ class TwoCores(EdgeTest):
         phone.send(phone.ack_failure(invite, phone.expect(486)))
         self.fence(phone, first)  # without Retry-After the first stays in use
 
+    @each("failover", "pbx")
+    def test_FWD_01__each_attempt_has_a_via_of_its_own_on_top(self):
+        phone = self.phone()
+        sent = phone.request("MESSAGE", f"sip:bob@{self.domain}", contact=None)
+        attempts = []
+        for core, status in zip(self.both(), (503, 200)):
+            attempts.append(core.expect("MESSAGE", call_id=sent.call_id))
+            core.reply(attempts[-1], status)
+        phone.expect(200)
+        for seen in attempts:
+            self.assertEqual((seen.vias[0].transport, seen.vias[0].host), ("UDP", self.edge.core))
+            self.assertTrue(seen.branch.startswith("z9hG4bK"), seen.branch)
+            # A proxy keeps the device's Via beneath, a user agent is shown the edge alone.
+            beneath = [via.branch for via in seen.vias[1:]]
+            self.assertEqual(beneath, [] if self.domain == "pbx.example" else [sent.branch])
+        self.assertEqual(len({sent.branch, *(seen.branch for seen in attempts)}), 3)
+
     @each("retry")
     def test_RESP_14__retry_after_rests_the_core(self):
         first, second = self.both()

@@ -146,6 +146,7 @@ struct ReferralTests {
             ("REGISTER", "sips:h", ["<sips:a@h>, <sip:a@h>"], true), ("REGISTER", "sips:h", ["<sips:a@h>"], false),
             ("REGISTER", "sips:h", ["<sips:a@h>", "<mailto:a@h>"], false), ("REGISTER", "sip:h", ["<sip:a@h>"], false),
             ("REGISTER", "sips:h", ["<sip:a@h>"], false), ("REGISTER", "sips:h", ["*"], false),
+            ("REGISTER", "tel:+1", ["<sips:a@h>"], false),
         ] as [(String, String, [String], Bool)])
     func schemes(method: String, uri: String, contacts: [String], isRefused: Bool) throws {
         let message = try request(method, uri, contacts.map { ("Contact", $0) })

@@ -86,6 +86,7 @@ struct OutsideRouteTests {
                 "BYE sip:route-a@edge.example;lr", ["<sip:route-a@10.0.0.1;lr>, <sip:bob@10.0.0.9>"],
                 "remote target, own 1, session 1, uri sip:bob@10.0.0.9, from last <sip:bob@10.0.0.9>"),
             RouteRow("BYE sip:route-a@edge.example;lr", "404 unknownToken"),
+            RouteRow("BYE sip:route-a@edge.example;lr", ["<sip:route-a@10.0.0.1;lr>"], "404 unknownToken"),
             RouteRow("BYE sip:route-b@edge.example;lr", ["<sip:bob@10.0.0.9>"], "403 otherDomain"),
             RouteRow("BYE sip:route-a@edge.example;lr", ["<sips:bob@10.0.0.9>"], isSecure: false, "403 sipsOnPlain"),
         ])
@@ -250,6 +251,25 @@ struct CoreRouteTests {
                 "path, own 2, session 4"),
         ])
     func flows(row: RouteRow) throws {
+        #expect(try outcomeFromCore(row) == row.outcome)
+    }
+
+    @Test(
+        "RT-03: a strict router of the core's may put our Record-Route value into the Request-URI too",
+        arguments: [
+            RouteRow(
+                "BYE sip:route-a@10.0.0.1;lr", ["<sip:alice@192.0.2.77>"],
+                "flow, uri sip:alice@192.0.2.77, from last <sip:alice@192.0.2.77>, session 1"),
+            RouteRow(
+                "BYE sip:route-a@10.0.0.1;lr", ["<sip:route-a@edge.example;lr>, <sip:alice@192.0.2.77>"],
+                "flow, uri sip:alice@192.0.2.77, from last <sip:alice@192.0.2.77>, own 1, session 1"),
+            RouteRow(
+                "BYE sip:route-a@10.0.0.1;lr", ["<sip:p.example;lr>", "<sip:alice@192.0.2.77>"],
+                "flow, uri sip:alice@192.0.2.77, from last <sip:alice@192.0.2.77>, next <sip:p.example;lr>, session 1"),
+            RouteRow("BYE sip:route-a@10.0.0.1;lr", ["<sip:route-a@edge.example;lr>"], "404 unknownToken"),
+            RouteRow("BYE sip:route-a@10.0.0.1;lr", ["<tel>"], "404 unknownToken"),
+        ])
+    func strictBefore(row: RouteRow) throws {
         #expect(try outcomeFromCore(row) == row.outcome)
     }
 

@@ -135,6 +135,11 @@ func outcomeFromCore(_ row: RouteRow) throws -> String {
     case .edge: words.append("edge")
     case .elsewhere: words.append("elsewhere")
     }
+    if let last = route.last {
+        words.append("uri \(route.requestURI.whole.text(in: message.bytes))")
+        words.append("from last \(last.value.text(in: message.bytes))")
+        if let next = route.next { words.append("next \(next.value.text(in: message.bytes))") }
+    }
     if let relay = route.relay { words.append(relay.target == target ? "relayed" : "wrong relay") }
     if route.ownRoutes > 0 { words.append("own \(route.ownRoutes)") }
     if let session = route.session { words.append("session \(session.id.bits)") }

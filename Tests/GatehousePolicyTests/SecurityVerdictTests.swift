@@ -91,7 +91,7 @@ struct SecurityVerdictTests {
                 == "403 399 insecure leg refused: the domain offers no TLS (NAPTR far.example)")
         for (cause, status) in [
             (.noSuchName, 500), (.dnsTimedOut, 504), (.dnsFailed(.serverFailed), 500), (.dnsFailed(.overloaded), 503),
-            (.unsupportedTransport, 500), (.tooMany, 500),
+            (.unsupportedTransport, 500), (.unreachableFamily, 500), (.tooMany, 500),
         ] as [(ResolutionFailure.Cause, Int)] {
             let text = "\(status) 399 \(ResolutionFailure(cause, question))"
             #expect(outcome(sips, cause) == text)

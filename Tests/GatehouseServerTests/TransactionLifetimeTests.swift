@@ -25,13 +25,17 @@ struct TransactionLifetimeTests {
     }
 
     private func send(_ method: String, toTag: String = "", rows: [String] = []) throws {
+        try self.channel.writeInbound(ByteBuffer(bytes: Self.request(method, toTag: toTag, rows: rows)))
+    }
+
+    private static func request(_ method: String, toTag: String = "", rows: [String] = []) -> [UInt8] {
         let lines =
             [
                 "\(method) sip:bob@a.example SIP/2.0", "Via: SIP/2.0/TCP 192.0.2.7;branch=z9hG4bK1", "Max-Forwards: 70",
                 "From: <sip:alice@a.example>;tag=1", "To: <sip:bob@a.example>\(toTag)", "Call-ID: 1",
                 "CSeq: 1 \(method)", "Content-Length: 0",
             ] + rows + ["", ""]
-        try self.channel.writeInbound(ByteBuffer(string: lines.joined(separator: "\r\n")))
+        return Array(lines.joined(separator: "\r\n").utf8)
     }
 
     private func answers() throws -> String {
@@ -56,6 +60,18 @@ struct TransactionLifetimeTests {
         #expect(held.server == nil && held.client == nil)
         #expect(self.fixture.worker.shared.transactions.load(ordering: .relaxed) == 0)
         #expect(self.fixture.worker.shared.unanswered.load(ordering: .relaxed) == 0)
+    }
+
+    @Test("VAL-10: a domain without a core server is away for now")
+    func coreless() throws {
+        var configuration = WorkerFixture.domain()
+        configuration.core.targets = []
+        let fixture = try WorkerFixture([configuration])
+        let channel = try fixture.device().channel
+        try channel.writeInbound(ByteBuffer(bytes: Self.request("MESSAGE")))
+        fixture.loop.run()
+        var buffer = try #require(try channel.readOutbound(as: ByteBuffer.self))
+        #expect(buffer.readString(length: buffer.readableBytes)?.hasPrefix("SIP/2.0 480 ") == true)
     }
 
     @Test("an INVITE stays until its ACK, and then leaves nothing in memory, nor a call")

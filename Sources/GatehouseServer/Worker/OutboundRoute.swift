@@ -27,6 +27,8 @@ struct OutsideForm {
     var dropsRoutes = false
     /// A strict router: it becomes the Request-URI, and that the last Route value (RFC 3261 §16.6 item 6).
     var strictRouter: CoreRoute.NextRoute?
+    /// It becomes the Request-URI, which a strict router behind us took (RFC 3261 §16.4).
+    var lastRoute: CoreRoute.NextRoute?
     /// Of our Via, with its semicolon.
     var viaParameters: StaticString = ""
 }
@@ -93,7 +95,9 @@ extension Worker {
                     throw Refusal(isPath ? 430 : 480, .flowGone, warning: "the device's connection is gone")
                 }
                 return .flow(
-                    DeviceHop(state: state, contact: nil, form: OutsideForm(ownRoutes: route.ownRoutes)))
+                    DeviceHop(
+                        state: state, contact: nil,
+                        form: OutsideForm(ownRoutes: route.ownRoutes, lastRoute: route.last)))
             }
             guard let domain = self.snapshot.domain(token.domain) else { throw Refusal(480, .flowGone) }
             return .located(try self.route(of: message, route, domain, token.session, peer: token.peer))
@@ -197,7 +201,7 @@ extension Worker {
         of message: Message, _ route: CoreRoute, _ domain: DomainRuntime, _ session: Session, peer: [UInt8] = []
     ) throws(Refusal) -> OutboundRoute {
         let isSIPS = route.requestURI.scheme == .sips
-        var form = OutsideForm(ownRoutes: route.ownRoutes)
+        var form = OutsideForm(ownRoutes: route.ownRoutes, lastRoute: route.last)
         if let proxy = try self.proxy(of: domain, message) {
             form.routes = [proxy.route]
             return self.route(to: proxy.hop, proxy.host, form, domain, session, isSIPS: isSIPS || proxy.hop.isSIPS)

@@ -111,7 +111,12 @@ extension Worker {
         if let uri = form.requestURI { editor.replace(message.requestURI, with: uri) }
         if !form.dropsRoutes {
             editor.removeTopRoutes(form.ownRoutes, of: message)
-            if let strict = form.strictRouter { editor.yield(to: strict, in: message) }
+            switch (form.strictRouter, form.lastRoute) {
+            case (let strict?, nil): editor.yield(to: strict, in: message)
+            // The target is the last Route value already, where it stays.
+            case (let route?, _?), (nil, let route?): editor.takeUp(route, in: message)
+            case (nil, nil): break
+            }
         }
         for route in form.routes.reversed() { editor.insertAtTop("Route", [0x3C] + route + [0x3E]) }
         if let referral = passage.referral { editor.write(referral, in: message, isPlain: false) }
@@ -237,8 +242,7 @@ extension MessageEditor {
         case nil:
             break
         case .fromLastRoute(let value):
-            self.replace(message.requestURI, with: route.requestURI.whole.bytes(in: message.bytes))
-            self.remove(value: value, of: .route)
+            self.takeUp(.init(uri: route.requestURI, value: value), in: message)
         case .toStrictRouter(let value):
             guard case .nextRoute(let next) = route.destination else { break }
             self.yield(to: .init(uri: next, value: value), in: message)
@@ -252,8 +256,13 @@ extension MessageEditor {
     /// Puts a strict router into the Request-URI, and that at the end of the Route list (RFC 3261 §16.6 item 6).
     mutating func yield(to strict: CoreRoute.NextRoute, in message: Message) {
         self.append("Route", [0x3C] + message.requestURI.bytes(in: message.bytes) + [0x3E])
-        self.replace(message.requestURI, with: strict.uri.whole.bytes(in: message.bytes))
-        self.remove(value: strict.value, of: .route)
+        self.takeUp(strict, in: message)
+    }
+
+    /// Puts a Route value into the Request-URI.
+    mutating func takeUp(_ route: CoreRoute.NextRoute, in message: Message) {
+        self.replace(message.requestURI, with: route.uri.whole.bytes(in: message.bytes))
+        self.remove(value: route.value, of: .route)
     }
 
     /// Writes the version of the start line as everything of ours says it (MSG-11).
