@@ -71,7 +71,7 @@ public final class BindingStore: Sendable {
 
     /// Changes that may wait for a disk that fails; past it new ones are dropped and counted.
     static let pendingLimit = 2_000_000
-    static let intervalInMicroseconds: useconds_t = 500_000
+    static let interval = Duration.milliseconds(500)
     private static let schemaVersion = 1
 
     let state = Mutex(State())

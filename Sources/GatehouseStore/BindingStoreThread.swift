@@ -42,6 +42,7 @@ extension BindingStore {
         var isFailing = false
         var hasPurged = false
         while true {
+            let next = ContinuousClock.now + Self.interval
             let (pending, isStopping) = self.state.withLock { state in
                 defer { state.pending = [:] }
                 return (state.pending, state.isStopping)
@@ -62,8 +63,8 @@ extension BindingStore {
                 isFailing = true
             }
             if isStopping { return }
-            // In short steps, so that a stop need not wait.
-            for _ in 0..<10 where !self.state.withLock({ $0.isStopping }) { usleep(Self.intervalInMicroseconds / 10) }
+            // In short steps, so that a stop need not wait; not at all where the writing took as long.
+            while ContinuousClock.now < next, !self.state.withLock({ $0.isStopping }) { usleep(50_000) }
         }
     }
 
