@@ -127,7 +127,8 @@ class TakenAway(Store):
 class FullDisk(Store):
     """The state directory lies on a file system of its own, which has little room."""
 
-    size = 256 * 1024
+    #: Room for all that waits in the end, once the filler has gone.
+    size = 8 * 1024 * 1024
 
     def prepare(self, edge):
         os.makedirs(os.path.join(edge.folder, "state"), mode=0o700)
