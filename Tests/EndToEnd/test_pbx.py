@@ -279,6 +279,49 @@ class Mapping(StandardTest):
             self.delivered(second, new)
 
     @each(*PBX)
+    def test_PBX_09__a_device_that_ends_its_old_contact_keeps_its_token(self):
+        """As pjsip does when its address has changed: the new Contact, and the old one with `expires=0`, in one REGISTER."""
+        instance = ';reg-id=1;+sip.instance="<urn:uuid:00000000-0000-1000-8000-000A95A0E129>"'
+        old = self.phone("mover")
+        first, _, _ = self.register(old, contact=f"<{old.contact}>{instance}")
+        for order in (1, -1):
+            new = self.phone("mover", contact=f"sips:mover@192.0.2.{98 + order}:5")
+            values = [f"<{new.contact}>{instance}", f"<{old.contact}>;expires=0{instance}"][::order]
+            seen, ok = new.register(self.core, contact=", ".join(values))
+            self.assertEqual([NameAddr(value).spec for value in seen.values("Contact")], [first])
+            self.assertNotIn("expires", NameAddr(seen.values("Contact")[0]).params)
+            self.assertEqual(ok.contact.spec, new.contact)
+            self.assertEqual(self.delivered(first, new).uri, new.contact)
+        seen, _ = new.register(self.core, contact=", ".join(values), expires=0)
+        self.assertEqual([NameAddr(value).spec for value in seen.values("Contact")], [first])
+
+    @each(*PBX)
+    def test_PBX_17__a_device_that_speaks_outbound_is_taken_at_its_word(self):
+        def register(contact, supported="path, outbound", expires=600, lower=None, headers=()):
+            phone = self.phone(f"pbx17-{len(self.seen)}")
+            message = phone.build("REGISTER", f"{phone.scheme}:{self.domain}", to=f"<{phone.aor}>",
+                                  contact=contact.format(phone.contact),
+                                  headers=[("Supported", supported), ("Expires", str(expires))])
+            if lower:
+                message.headers.insert(1, ("Via", lower))
+            phone.send(message)
+            seen = self.core.expect("REGISTER", call_id=message.call_id)
+            self.seen.append(seen)
+            self.core.reply_as_registrar(seen, expires, headers)
+            return phone.expect(200, call_id=message.call_id).values("Require")
+
+        self.seen = []
+        full = '<{}>;reg-id=1;+sip.instance="<urn:uuid:00000000-0000-1000-8000-000A95A0E128>"'
+        self.assertEqual(register(full), ["outbound"])
+        self.assertEqual(register("<{}>"), [])
+        self.assertEqual(register('<{}>;+sip.instance="<urn:uuid:1>"'), [])
+        self.assertEqual(register(full, supported="path"), [])
+        self.assertEqual(register(full, expires=0), [])
+        self.assertEqual(register(full, lower="SIP/2.0/TLS p.invalid;branch=z9hG4bKp"), [])
+        self.assertEqual(register(full, headers=[("Require", "outbound")]), ["outbound"])
+        self.assertEqual([seen.values("Require") for seen in self.seen], [[]] * 7)
+
+    @each(*PBX)
     def test_PBX_09__another_device_gets_another_token(self):
         one, two = self.phone(), self.phone()
         instance = '<{}>;reg-id={};+sip.instance="<urn:uuid:{}>"'

@@ -125,6 +125,23 @@ struct RegistrationPathTests {
         #expect(try self.register("bob", contact: first).keys != one)
     }
 
+    @Test(
+        "PBX-09: of two contacts of one name the one that stays stands for it, else the later",
+        arguments: [
+            ("", ";expires=0", [false, true]), (";expires=0", "", [true, false]), ("", "", [true, false]),
+            (";expires=60", ";expires=0", [false, true]), (";expires=0", ";expires=0", [true, false]),
+        ])
+    func oneName(first: String, second: String, isReplaced: [Bool]) throws {
+        let name = ";reg-id=1;+sip.instance=\"<urn:u>\""
+        let contact = "<sip:a@1.1.1.1>\(first)\(name), <sip:a@2.2.2.2>\(second)\(name)"
+        let contacts = try #require(try self.register("alice", contact: contact).transaction.passage.registration)
+            .contacts
+        #expect(contacts.map(\.isReplaced) == isReplaced)
+        let two = "<sip:a@1.1.1.1>\(name), <sip:a@2.2.2.2>;expires=0"
+        let others = try #require(try self.register("alice", contact: two).transaction.passage.registration).contacts
+        #expect(others.map(\.isReplaced) == [false, false])
+    }
+
     @Test("a REGISTER with more contacts than a connection remembers is refused")
     func tooMany() throws {
         func contacts(_ count: Int) -> String { (0..<count).map { "<sip:a\($0)@h>" }.joined(separator: ",") }

@@ -20,12 +20,13 @@ extension Worker {
         }
     }
 
-    /// The seconds for Flow-Timer in the 2xx to a device's REGISTER that the registrar took as `outbound` (KEEP-07).
+    /// The seconds for Flow-Timer in the 2xx to a device's REGISTER that the registrar, or the edge for it, took as `outbound`
+    /// (KEEP-07).
     func flowTimer(for response: Message, _ transaction: ServerTransaction) -> Int? {
         guard transaction.passage.direction == .toCore, transaction.request.method == .register,
             response.status / 100 == 2, let seconds = transaction.passage.domain.flowTimerInSeconds,
-            response.lists("outbound", in: .require), response.first(named: "Flow-Timer") == nil,
-            transaction.request.isFromItsSender
+            response.first(named: "Flow-Timer") == nil, transaction.request.isFromItsSender,
+            response.lists("outbound", in: .require) || self.takesOutbound(response, transaction)
         else { return nil }
         return seconds
     }
@@ -48,7 +49,7 @@ extension Worker {
 
 extension Message {
     /// Whether no proxy stands between its sender and the edge: there is one Via value.
-    fileprivate var isFromItsSender: Bool {
+    var isFromItsSender: Bool {
         var values = self.values(of: .via).makeIterator()
         return values.next() != nil && values.next() == nil
     }

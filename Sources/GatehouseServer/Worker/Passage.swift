@@ -47,6 +47,12 @@ struct Registration {
         var key: BindingKey
         /// The user part of the URI that the core sees.
         var token: [UInt8]
+        /// Whether it names its device and the device's connection, by instance and reg-id (RFC 5626 §4.2).
+        var hasInstance: Bool
+        /// Whether it asks for the end of the binding: `expires=0`.
+        var isEnding: Bool
+        /// Whether another contact of the REGISTER has its name, and takes its place.
+        var isReplaced = false
     }
 
     /// `user@host` of the address of record.
@@ -54,4 +60,15 @@ struct Registration {
     var contacts: [Contact]
     /// `Contact: *`.
     var isWildcard: Bool
+
+    /// Leaves one contact a name: a device that comes from a new address ends its old Contact in the same REGISTER.
+    mutating func settleNames() {
+        for index in self.contacts.indices {
+            let contact = self.contacts[index]
+            self.contacts[index].isReplaced = self.contacts.indices.contains { other in
+                guard other != index, self.contacts[other].key == contact.key else { return false }
+                return contact.isEnding == self.contacts[other].isEnding ? other > index : contact.isEnding
+            }
+        }
+    }
 }

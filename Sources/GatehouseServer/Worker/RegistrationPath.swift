@@ -14,6 +14,7 @@ extension Worker {
         let aor = (to.uri.user.map { $0.bytes(in: message.bytes) + [0x40] } ?? []) + domain.name
         var registration = Registration(aor: aor, contacts: [], isWildcard: false)
         guard message.first(.contact) != nil else { return registration }
+        let general = message.first(.expires)?.value
         for value in message.values(of: .contact) {
             if value.equals("*", in: message.bytes) {
                 registration.isWildcard = true
@@ -22,27 +23,33 @@ extension Worker {
             guard let contact = try? NameAddr.parse(message.bytes, value), contact.uri.isSIP else { continue }
             guard registration.contacts.count < FlowState.registeredLimit else { throw Refusal(400, .tooLarge) }
             let uri = contact.addrSpec.bytes(in: message.bytes)
-            let key = self.bindingKey(contact, in: message, domain)
+            let instance = self.instanceKey(contact, in: message, domain)
+            let key = instance ?? self.contactKey(contact, in: message, domain)
             guard let token = self.text(of: .binding(domain: domain.key, key: key)) else {
                 throw Refusal(400, .tooLarge)
             }
-            registration.contacts.append(Registration.Contact(uri: uri, key: key, token: token))
+            let expires = contact.parameter("expires", in: message.bytes) ?? general
+            registration.contacts.append(
+                Registration.Contact(
+                    uri: uri, key: key, token: token, hasInstance: instance != nil,
+                    isEnding: expires?.equals("0", in: message.bytes) ?? false))
         }
+        if registration.contacts.count > 1 { registration.settleNames() }
         return registration
     }
 
     /// The same device has the same key: by instance and reg-id where it says them, else by its Contact (RFC 5626 §4.2).
-    private func bindingKey(
-        _ contact: NameAddr, in message: Message, _ domain: DomainRuntime
-    ) -> BindingKey {
-        let user = message.to.map { $0.uri.userInfo.bytes(in: message.bytes) } ?? []
-        if let instance = contact.parameter("+sip.instance", in: message.bytes), !instance.isEmpty,
+    private func instanceKey(_ contact: NameAddr, in message: Message, _ domain: DomainRuntime) -> BindingKey? {
+        guard let instance = contact.parameter("+sip.instance", in: message.bytes), !instance.isEmpty,
             let number = contact.parameter("reg-id", in: message.bytes), !number.isEmpty
-        {
-            return self.key(
-                "instance",
-                [domain.name, user, instance.bytes(in: message.bytes), number.bytes(in: message.bytes)])
-        }
+        else { return nil }
+        let user = message.to.map { $0.uri.userInfo.bytes(in: message.bytes) } ?? []
+        return self.key(
+            "instance", [domain.name, user, instance.bytes(in: message.bytes), number.bytes(in: message.bytes)])
+    }
+
+    private func contactKey(_ contact: NameAddr, in message: Message, _ domain: DomainRuntime) -> BindingKey {
+        let user = message.to.map { $0.uri.userInfo.bytes(in: message.bytes) } ?? []
         return self.key("contact", [domain.name, user, contact.uri.comparableText(in: message.bytes)])
     }
 
@@ -65,8 +72,12 @@ extension Worker {
         for value in message.values(of: .contact) {
             guard let contact = try? NameAddr.parse(message.bytes, value), contact.uri.isSIP else { continue }
             guard index < registration.contacts.count else { throw .unwritable }
-            editor.replace(
-                contact, with: self.coreURI(registration.contacts[index].token, bind: bind, transport: transport))
+            let own = registration.contacts[index]
+            if own.isReplaced {
+                editor.remove(value: value, of: .contact)
+            } else {
+                editor.replace(contact, with: self.coreURI(own.token, bind: bind, transport: transport))
+            }
             index += 1
         }
     }
@@ -79,7 +90,7 @@ extension Worker {
                 case .token(.binding(_, let key)) = self.token(of: contact.uri, in: response.bytes)
             else { continue }
             let known =
-                passage.registration?.contacts.first { $0.key == key }?.uri
+                passage.registration?.contacts.first { $0.key == key && !$0.isReplaced }?.uri
                 ?? self.shared.bindings.binding(key, now: self.now)?.contact
             if let known {
                 editor.replace(contact, with: known)
@@ -94,7 +105,7 @@ extension Worker {
     func propose(_ transaction: ServerTransaction) {
         let passage = transaction.passage
         guard let registration = passage.registration, let flow = passage.flow else { return }
-        for contact in registration.contacts {
+        for contact in registration.contacts where !contact.isReplaced {
             let binding = Binding(
                 domain: passage.domain.key, aor: registration.aor, flow: flow, contact: contact.uri,
                 session: passage.session, deadline: .max)
@@ -128,7 +139,7 @@ extension Worker {
         let granted = self.grantedExpiries(in: response)
         let facts = ArrivalFacts.record(
             state.facts, serverName: self.flows[flow.number]?.tls?.serverName, listener: state.local)
-        for contact in registration.contacts {
+        for contact in registration.contacts where !contact.isReplaced {
             guard let seconds = granted[contact.key], seconds > 0 else {
                 self.shared.unbind(contact.key)
                 state.forget(contact.key)
@@ -147,6 +158,20 @@ extension Worker {
         self.flows[flow.number]?.isRegistered = state.isRegistered
         let longest = registration.contacts.compactMap { granted[$0.key] }.max() ?? 0
         self.noteStanding(of: state, registeredFor: longest)
+    }
+
+    /// Whether the edge takes a device's registration as `outbound` in place of a `pbx` core, which knows nothing of it
+    /// (RFC 5626 §6, PBX-17): it is the device's first hop, and reaches the device over the connection that it came by last.
+    ///
+    /// Not over UDP, where the device would ask for keep-alives by STUN.
+    func takesOutbound(_ response: Message, _ transaction: ServerTransaction) -> Bool {
+        guard let registration = transaction.passage.registration, response.status / 100 == 2,
+            transaction.origin.transport.isReliable, registration.contacts.contains(where: \.hasInstance),
+            transaction.request.lists("outbound", in: .supported), transaction.request.isFromItsSender,
+            !response.lists("outbound", in: .require)
+        else { return false }
+        let granted = self.grantedExpiries(in: response)
+        return registration.contacts.contains { $0.hasInstance && granted[$0.key] ?? 0 > 0 }
     }
 
     /// The seconds that the registrar gives each of our bindings.

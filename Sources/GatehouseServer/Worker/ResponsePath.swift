@@ -211,6 +211,7 @@ extension Worker {
             for row in rows.reversed() {
                 editor.insertAtTop("Via", row)
             }
+            if self.takesOutbound(response, transaction) { editor.append("Require", Array("outbound".utf8)) }
         } else {
             guard let via = response.topVia else { return nil }
             editor.remove(value: via.value, of: .via)
