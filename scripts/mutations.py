@@ -367,12 +367,13 @@ MUTATIONS = {
           for left in ("noSuchName", "unsupportedTransport", "unreachableFamily", "dnsTimedOut", "dnsFailed", "tooMany")],
     ],
     POLICY + "Configuration.swift": [
-        ("if address.matches(self.address, prefixLength: self.prefixLength) { return true }", "return true",
+        ("        address.matches(self.address, prefixLength: self.prefixLength)\n            ||", "        true\n            ||",
          "each address lies in each block"),
-        ("guard address.isIPv4Mapped, let mapped", "guard let mapped", "an IPv4 address is looked at twice"),
-        ("return mapped.matches(self.address, prefixLength: self.prefixLength)", "return true",
+        ("        address.matches(self.address, prefixLength: self.prefixLength)\n            ||", "        false\n            ||",
+         "no IPv6 address lies in any block"),
+        ("address.asIPv4?.matches(self.address, prefixLength: self.prefixLength) == true", "address.isIPv4Mapped",
          "a mapped IPv4 address lies in each block"),
-        ("return mapped.matches(self.address, prefixLength: self.prefixLength)", "return false",
+        ("address.asIPv4?.matches(self.address, prefixLength: self.prefixLength) == true", "false",
          "a mapped IPv4 address lies in no block"),
     ],
     POLICY + "CalendarDate.swift": [

@@ -162,9 +162,8 @@ public struct Network: Hashable, Sendable, CustomStringConvertible {
     /// Whether the address lies in the block. An IPv4-mapped address, as dual-stack sockets report IPv4 peers, also
     /// lies in the blocks of the IPv4 address that it maps.
     public func contains(_ address: IPAddress) -> Bool {
-        if address.matches(self.address, prefixLength: self.prefixLength) { return true }
-        guard address.isIPv4Mapped, let mapped = address.asIPv4 else { return false }
-        return mapped.matches(self.address, prefixLength: self.prefixLength)
+        address.matches(self.address, prefixLength: self.prefixLength)
+            || address.asIPv4?.matches(self.address, prefixLength: self.prefixLength) == true
     }
 
     /// `10.0.0.0/24`.
