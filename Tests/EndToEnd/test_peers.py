@@ -139,7 +139,7 @@ class Softphone(RealPeers):
         baresip = self.baresip(register=600)
         seen = core.expect("REGISTER", seconds=10)
         core.reply_as_registrar(seen)
-        baresip.wait_event("REGISTER_OK")
+        baresip.wait_registered()
         return baresip, seen
 
     def answered(self, core, invite):
@@ -371,7 +371,7 @@ class ProxyCore(RealPeers):
             self.skipTest("not installed: baresip or dnsmasq")
         self.site.keep(Kamailio(self.core_ip, self.domain))
         baresip = self.baresip(register=600, user="bob")
-        baresip.wait_event("REGISTER_OK")
+        baresip.wait_registered()
         alice = self.phone(scheme="sip")
         invite = alice.invite(f"sip:bob@{self.domain}")
         while True:

@@ -216,8 +216,12 @@ class Baresip(Program):
             self.events.append(json.loads(rest[:int(size)]))
             self._pending = rest[int(size) + 1:]
 
+    def wait_registered(self, seconds=10):
+        """By what it prints: its event may come before there is a control connection to tell it on."""
+        self.wait_line(r"200 OK \(.*\) \[\d+ binding", seconds)
+
     def wait_event(self, kind, seconds=10):
-        """The next event of that type (REGISTER_OK, CALL_ESTABLISHED, …)."""
+        """The next event of that type (CALL_ESTABLISHED, …)."""
         deadline = Deadline(seconds)
         while True:
             while self.events:
