@@ -14,14 +14,18 @@ class LostConnections(OutboundTest):
     def add_domains(cls, site):
         for kind in ("proxy", "pbx"):
             cls.add(site, f"{kind}.example", kind)
+            cls.add(site, f"lax-{kind}.example", kind, outbound={"verify": False}, security={"overrides": [
+                {"to": "*.lab.example", "allow": "unverified", "reason": "what verify: false needs", "until": "2099-01-01"}]})
             plain = addresses.fresh()
             cls.add(site, f"tcp-{kind}.example", kind, tcp={"bind": [f"{plain}:5060"]})
             cls.plain = {**getattr(cls, "plain", {}), f"tcp-{kind}.example": plain}
 
-    def asks(self, sent_by, method="INVITE", tls=True):
+    def asks(self, sent_by, method="INVITE", tls=True, scheme="sips"):
         """A request whose connection is gone before its answer. Returns (the device's address, what the core saw)."""
         ip = addresses.fresh()
-        where = {} if tls else {"tls": False, "address": (self.plain[self.domain], 5060), "scheme": "sip"}
+        where = {"scheme": scheme}
+        if not tls:
+            where = {"tls": False, "address": (self.plain[self.domain], 5060), "scheme": "sip"}
         core, phone = self.core, self.phone(source=ip, **where)
         phone.sent_by = sent_by.format(ip=ip)
         phone.request(method, f"{phone.scheme}:bob@{self.domain}", body=SDP if method == "INVITE" else b"")
@@ -127,6 +131,18 @@ class LostConnections(OutboundTest):
                         for service in ("_sip._tcp", "_sip._udp"):
                             self.dns.add(f"{service}.{name}", SRV(0, 0, 5060, host))
                     self.unanswered(seen, plain, other)
+
+    def test_VIA_08__of_a_sips_session_no_answer_goes_to_a_peer_that_proves_nothing(self):
+        for kind in ("proxy", "pbx"):
+            for scheme in ("sip", "sips"):
+                with self.subTest(kind=kind, scheme=scheme):
+                    self.domain, name = f"lax-{kind}.example", self.name("device")
+                    ip, seen = self.asks(name, scheme=scheme)
+                    far = self.far(udp=5060, tcp=5060, tls=5061, ip=ip, pair="other.example")
+                    if scheme == "sip":
+                        self.answered(far, seen, "TLS")  # `outbound.verify: false` is for such
+                    else:
+                        self.unanswered(seen, far)
 
 
 class LostCalls(OutboundTest):

@@ -315,6 +315,13 @@ class Unverified(CertificateTest):
         far = self.watched(pki.Authority("Stranger").issue("other.example"), name)
         self.goes_to(far, "tls", f"sip:bob@{name}:5061;transport=tls")
 
+    def test_CERT_09_SIPS_14__nor_does_a_sip_request_that_a_sips_route_leads(self):
+        self.domain = "lax.example"
+        name = self.name()
+        far = self.watched(pki.Authority("Stranger").issue("other.example"), name)
+        self.fails(500, "sip:bob@elsewhere.invalid", route=f"<sips:{name};lr>")
+        self.assertEqual(far.accepted, [])
+
     def test_an_unverified_override_lets_a_sips_session_through_and_is_seen(self):
         self.domain = "lax.example"
         name = sip.token("n") + ".lab.example"

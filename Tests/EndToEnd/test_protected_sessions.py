@@ -15,13 +15,17 @@ UDP = ("S", "SIP+D2U")
 class ProtectedSessions(OutboundTest):
     """What a call that came in as `sips` may leave over."""
 
+    #: Of the plain listeners of the lenient domains.
+    ports = {"proxy": 5070, "pbx": 5080}
+
     @classmethod
     def add_domains(cls, site):
         override = {"to": "*.legacy.example", "allow": "insecure", "reason": "no TLS before spring",
                     "until": "2099-01-01"}
         for kind in ("proxy", "pbx"):
             cls.add(site, f"{kind}.example", kind)
-            cls.add(site, f"lenient-{kind}.example", kind, security={"overrides": [override]})
+            cls.add(site, f"lenient-{kind}.example", kind, security={"overrides": [override]},
+                    tcp={"bind": [f"{site.edge.outside}:{cls.ports[kind]}"]})
 
     def protected(self):
         """The tag of a session that a phone began with a `sips` INVITE, which the core has yet to answer."""
@@ -115,6 +119,78 @@ class ProtectedSessions(OutboundTest):
                 self.assertRegex(lines[0], r"gatehouse\.yaml:\d+")
                 self.assertIn("insecure", lines[0])
                 self.assertEqual(self.edge.metric("gatehouse_overrides_total", **labels), before + 2)
+
+    def plain(self, kind, user="bob"):
+        """A plain connection to the lenient domain."""
+        return self.phone(user, tls=False, scheme="sip", address=(self.edge.outside, self.ports[kind]))
+
+    def called(self, uri, far, *headers):
+        """A call of the core's that the peer has answered. Returns both sides' dialogs."""
+        sent = self.leg(uri, method="INVITE", body=sip.SDP, headers=list(headers))
+        seen = far.expect("INVITE", call_id=sent.call_id)
+        answer = far.reply(seen, 200)
+        ok = self.core.expect(200, "INVITE", call_id=sent.call_id)
+        one, other = Dialog(self.core, sent, ok, True), Dialog(far, seen, answer, False)
+        self.core.send(one.build("ACK", number=sent.cseq[0]), self.edge.core_address)
+        far.expect("ACK", call_id=sent.call_id)
+        return one, other
+
+    def on_plain(self, kind, dialog, method="BYE"):
+        """The peer's request, by `sip` URIs alone and over a plain connection."""
+        dialog.peer = self.plain(kind)
+        request = dialog.build(method)
+        return dialog.peer, dialog.peer.send(request.encode().replace(b"sips:", b"sip:"))
+
+    def test_SIPS_09__a_dialog_under_an_override_goes_on_over_a_plain_connection(self):
+        for kind in ("proxy", "pbx"):
+            with self.subTest(kind=kind):
+                self.domain = f"lenient-{kind}.example"
+                tag, name = self.protected(), sip.token("n") + ".legacy.example"
+                far = self.peer(name, secure=False)
+                _, dialog = self.called(f"sip:bob@{name};transport=tcp", far, (TAG, tag.text))
+                plain, _ = self.on_plain(kind, dialog)
+                seen = self.core.expect("BYE", call_id=dialog.call_id)
+                self.assertEqual((of(seen).id, of(seen)["arrived"]), (tag.id, "sips"))
+                self.core.reply(seen, 200)
+                plain.expect(200)
+
+    def test_SIPS_10__no_other_dialog_does_and_one_without_a_tag_neither(self):
+        for kind in ("proxy", "pbx"):
+            for is_tagged in (True, False):
+                with self.subTest(kind=kind, is_tagged=is_tagged):
+                    self.domain = f"lenient-{kind}.example"
+                    tag, name = self.protected(), sip.token("n") + ".legacy.example"
+                    far = self.peer(name)
+                    far.contact = f"sip:bob@{name}"
+                    uri = f"sip:bob@{name}" if is_tagged else f"sips:bob@{name}"
+                    ours, theirs = self.called(uri, far, *[(TAG, tag.text)] * is_tagged)
+                    plain, _ = self.on_plain(kind, theirs, "INFO")
+                    self.assertEqual(plain.expect(lambda answer: answer.status > 100).status, 403)
+                    self.core.expect_nothing()
+                    # And what the core sends in it finds a way that is secure, whatever the way before it.
+                    far.drop_connections()
+                    bye = ours.build("BYE")
+                    self.core.send(bye, self.edge.core_address)
+                    seen = far.expect("BYE", call_id=bye.call_id)
+                    self.assertEqual(seen.transport, "TLS")
+                    far.reply(seen, 200)
+                    self.core.expect(200, call_id=bye.call_id)
+                    self.assertEqual({message.transport for message in far.received}, {"TLS"})
+
+    def test_SIPS_10__a_device_on_a_plain_connection_gets_no_leg_of_a_sips_session(self):
+        for kind in ("proxy", "pbx"):
+            with self.subTest(kind=kind):
+                self.domain = f"lenient-{kind}.example"
+                tag, device = self.protected(), self.plain(kind)
+                seen, _ = device.register(self.core)
+                routes = [("Route", value) for value in seen.values("Path")]
+                answer = self.fails(480, seen.contact.spec, method="INVITE", warning=380,
+                                    headers=[*routes, (TAG, tag.text)])
+                self.assertEqual(answer.warnings[0][2], "SIPS Not Allowed")
+                sent = self.leg(seen.contact.spec, headers=routes)
+                got = device.expect("MESSAGE", call_id=sent.call_id)  # and nothing before it
+                device.reply(got, 200)
+                self.core.expect(200, call_id=sent.call_id)
 
     def test_SIPS_20__secure_candidates_that_all_fail_are_no_want_of_security(self):
         self.domain = "proxy.example"
