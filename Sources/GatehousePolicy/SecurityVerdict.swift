@@ -30,7 +30,7 @@ public enum SecurityVerdict: Equatable, Sendable {
     ///
     /// - Parameters:
     ///   - secure: found with `isSecureOnly`; not looked at where nothing has to be secure.
-    ///   - any: found without it; empty where it was not asked for, as ``mayOverride(host:settings:today:)`` allows.
+    ///   - any: found without it; empty where it was not asked for, as ``mayOverride(_:host:settings:today:)`` allows.
     ///   - host: the next hop before any DNS look-up: `NextHop.target`.
     ///   - today: in UTC.
     ///   - failure: why `secure`, or `any` where nothing has to be secure, is empty.
@@ -66,8 +66,12 @@ public enum SecurityVerdict: Equatable, Sendable {
         return .refuse(.insecure(demand, hasInsecureWay: any.contains { $0.transport != .tls }, failure))
     }
 
-    /// Whether an `insecure` override could match, so that the hop is worth resolving without `isSecureOnly` too.
-    public static func mayOverride(host: String, settings: SecuritySettings, today: CalendarDate) -> Bool {
+    /// Whether a leg that must be secure could match an `insecure` override, so that its hop is worth resolving without
+    /// `isSecureOnly` too.
+    public static func mayOverride(
+        _ demand: SecurityDemand, host: String, settings: SecuritySettings, today: CalendarDate
+    ) -> Bool {
+        guard demand.mustBeSecure, !demand.isRegisteredContact else { return false }
         for override in settings.overrides where override.holds(on: today) {
             switch override.to {
             case .host:

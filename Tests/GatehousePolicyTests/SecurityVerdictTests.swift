@@ -237,7 +237,16 @@ struct SecurityVerdictTests {
     func mayOverride(overrides: [SecurityOverride], expected: Bool) {
         let settings = SecuritySettings(overrides: overrides)
         let today = day("2027-03-31")
-        #expect(SecurityVerdict.mayOverride(host: "a.legacy.example", settings: settings, today: today) == expected)
-        #expect(SecurityVerdict.mayOverride(host: "A.Legacy.Example.", settings: settings, today: today) == expected)
+        for (demand, isCovered) in [
+            (SecurityDemand(isSIPS: true, isProtected: false), true),
+            (SecurityDemand(isSIPS: false, isProtected: true), true),
+            (SecurityDemand(isSIPS: false, isProtected: false), false),
+            (SecurityDemand(isSIPS: true, isProtected: true, isRegisteredContact: true), false),
+        ] {
+            for host in ["a.legacy.example", "A.Legacy.Example."] {
+                let may = SecurityVerdict.mayOverride(demand, host: host, settings: settings, today: today)
+                #expect(may == (expected && isCovered))
+            }
+        }
     }
 }

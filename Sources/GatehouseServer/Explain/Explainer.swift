@@ -116,7 +116,9 @@ public struct Explainer: Sendable {
         var secure: Outcome?
         var any: Outcome?
         if demand.mustBeSecure { secure = await self.locate(hop, isSecureOnly: true, &explanation) }
-        if !demand.mustBeSecure || SecurityVerdict.mayOverride(host: host, settings: settings, today: self.today) {
+        if !demand.mustBeSecure
+            || SecurityVerdict.mayOverride(demand, host: host, settings: settings, today: self.today)
+        {
             var hop = hop
             if demand.mustBeSecure { hop.isSIPS = false }  // what an override may let in
             any = await self.locate(hop, isSecureOnly: false, &explanation)

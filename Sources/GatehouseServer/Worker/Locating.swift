@@ -18,9 +18,8 @@ extension Worker {
     func locate(_ route: OutboundRoute, _ done: @escaping (Located) -> Void) {
         let outbound = route.domain.configuration.outbound
         let security = route.domain.configuration.security
-        let mayOverride =
-            route.demand.mustBeSecure && !route.demand.isRegisteredContact
-            && SecurityVerdict.mayOverride(host: route.hop.target.description, settings: security, today: self.today)
+        let mayOverride = SecurityVerdict.mayOverride(
+            route.demand, host: route.hop.target.description, settings: security, today: self.today)
         let open = ResolutionRules(transports: outbound.transports)
         var secure = open
         secure.isSecureOnly = true

@@ -213,7 +213,7 @@ extension Worker {
         }
         guard let hop = NextHop(uri, in: message.bytes, asSIPS: isSIPS) else { throw Self.unlocatable }
         return self.route(
-            to: hop, uri.host.text(in: message.bytes), form, domain, session, isSIPS: isSIPS || hop.isSIPS, peer: peer)
+            to: hop, uri.host.text(in: message.bytes), form, domain, session, isSIPS: hop.isSIPS, peer: peer)
     }
 
     /// By a contact and the proxies before it that a token of ours remembers.
@@ -236,7 +236,7 @@ extension Worker {
             form.routes = Array(routes.dropFirst()) + [contact]
         }
         return self.route(
-            to: hop, uri.host.text(in: next), form, domain, session, isSIPS: isSIPS || hop.isSIPS,
+            to: hop, uri.host.text(in: next), form, domain, session, isSIPS: hop.isSIPS,
             isRegistered: isRegistered, peer: peer)
     }
 
