@@ -176,7 +176,7 @@ MUTATIONS = {
         ("if demand.isSIPS { return .sipsNotAllowed }", "", "480 with Warning 380 is never said"),
         ("if demand.isSIPS { return .sipsNotAllowed }", "if demand.isProtected { return .sipsNotAllowed }",
          "480 with Warning 380 is said of a sip target"),
-        ("failure?.description ?? (hasInsecureWay", "(hasInsecureWay", "the refusal does not say what failed"),
+        ("failure?.descriptionOfTLS ?? (hasInsecureWay", "(hasInsecureWay", "the refusal does not say what failed"),
         ('hasInsecureWay ? "the next hop offers no TLS"', '!hasInsecureWay ? "the next hop offers no TLS"',
          "the refusal says the contrary"),
         ("        case .dnsTimedOut: Refusal(504, .nextHopUnknown, warning: warning)\n", "", "504 is never said"),

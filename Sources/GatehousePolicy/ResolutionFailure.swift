@@ -46,9 +46,15 @@ public struct ResolutionFailure: Error, Hashable, Sendable, CustomStringConverti
     }
 
     /// A phrase for a log line or a Warning: `the name does not exist (A far.example)`.
-    public var description: String {
+    public var description: String { self.phrase(ofTLS: false) }
+
+    /// The same of a resolution that looked for TLS alone: what the name has for other transports was not asked.
+    public var descriptionOfTLS: String { self.phrase(ofTLS: true) }
+
+    private func phrase(ofTLS: Bool) -> String {
         let text =
             switch self.cause {
+            case .noUsableRecord where ofTLS: "the name has no address or service for TLS"
             case .noSuchName: "the name does not exist"
             case .noUsableRecord: "the name has no usable address or service"
             case .serviceAbsent: "the domain does not offer the service"

@@ -102,7 +102,8 @@ extension Refusal {
     ) -> Refusal {
         if let failure, !hasInsecureWay, !failure.isForWantOfSecurity { return .unreachable(failure) }
         if demand.isSIPS { return .sipsNotAllowed }
-        let why = failure?.description ?? (hasInsecureWay ? "the next hop offers no TLS" : "there is no secure way")
+        let why =
+            failure?.descriptionOfTLS ?? (hasInsecureWay ? "the next hop offers no TLS" : "there is no secure way")
         return Refusal(403, .noSecureWay, warning: "insecure leg refused: \(why)")
     }
 

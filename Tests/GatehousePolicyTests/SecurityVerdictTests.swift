@@ -89,6 +89,9 @@ struct SecurityVerdictTests {
         #expect(
             outcome(sip, .noSecureWay)
                 == "403 399 insecure leg refused: the domain offers no TLS (NAPTR far.example)")
+        #expect(
+            outcome(sip, .noUsableRecord)
+                == "403 399 insecure leg refused: the name has no address or service for TLS (NAPTR far.example)")
         for (cause, status) in [
             (.noSuchName, 500), (.dnsTimedOut, 504), (.dnsFailed(.serverFailed), 500), (.dnsFailed(.overloaded), 503),
             (.unsupportedTransport, 500), (.unreachableFamily, 500), (.tooMany, 500),
