@@ -105,8 +105,9 @@ class ProtectedSessions(OutboundTest):
                 far = self.peer(name, secure=False)
                 labels = {"domain": self.domain, "allow": "insecure"}
                 before = self.edge.metric("gatehouse_overrides_total", **labels) or 0
-                for _ in range(2):
-                    self.goes_to(far, "udp", f"sip:bob@{name}", headers=[(TAG, tag.text)])
+                for scheme in ("sip", "sips"):  # it eases the transport, never the scheme
+                    seen = self.goes_to(far, "udp", f"{scheme}:bob@{name}", headers=[(TAG, tag.text)])
+                    self.assertEqual(seen.uri, f"{scheme}:bob@{name}")
                 # Another peer of the same session, which no entry names:
                 other = self.name()
                 stranger = self.peer(other, secure=False)
