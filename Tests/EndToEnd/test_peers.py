@@ -277,20 +277,22 @@ class CallsOut(RealPeers):
         phone = self.phone()
         return phone, phone.invite(f"sips:out@{self.domain}")
 
-    def finish(self, phone, invite):
-        """The call is answered; the phone hangs up."""
+    def finish(self, phone, invite, acknowledged=lambda: None):
+        """The call is answered; the phone hangs up once its ACK is `acknowledged`: a BYE may overtake it in Kamailio."""
         ok = phone.expect(lambda answer: answer.status in (180, 200), call_id=invite.call_id, seconds=10)
         if ok.status == 180:  # two processes of Kamailio may pass it on behind the 200
             ok = phone.expect(200, "INVITE", call_id=invite.call_id)
         dialog = Dialog(phone, invite, ok, True)
         dialog.ack()
+        acknowledged()
         dialog.send("BYE")
         phone.expect(200, "BYE", call_id=invite.call_id)
 
     @each("proxy-udp", "proxy-tcp")
     def test_SIPS_09__peers_a_sips_call_through_kamailio_stays_secure(self):
         agent, proxy = self.far_domain()
-        self.finish(*self.through_kamailio("sips:echo@naptr.test"))
+        self.finish(*self.through_kamailio("sips:echo@naptr.test"),
+                    lambda: proxy.wait_line(f"far: ACK .* over tls from {self.bind}"))
         agent.wait_success()
         for method in ("INVITE", "ACK", "BYE"):
             proxy.wait_line(f"far: {method} .* over tls from {self.bind}")
