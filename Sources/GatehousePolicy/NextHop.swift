@@ -81,3 +81,28 @@ extension NextHop.Host {
         }
     }
 }
+
+extension NextHop {
+    /// Whether a request for this hop takes a TLS connection that is open and whose peer has proved the hop's identity, before
+    /// all that was located (SIPS-15).
+    ///
+    /// A URI with a transport has chosen. A `sip:` one with a port alone has chosen UDP, which a protected session can't take: a peer's
+    /// Contact often names the host that the TLS connection leads to and the port of its plain listener, and the connection is
+    /// then the way of a dialog that stays secure (SIPS-22).
+    ///
+    /// - Parameters:
+    ///   - remote: where the connection leads.
+    ///   - candidates: what was located.
+    public func mayTake(connectionTo remote: Endpoint, mustBeSecure: Bool, beside candidates: [Candidate]) -> Bool {
+        guard self.transport == nil else { return false }
+        guard self.port != nil else { return !candidates.contains { $0.transport == .tls } }
+        guard mustBeSecure, !self.isSIPS, !candidates.contains(where: { $0.transport == .tls && $0.endpoint == remote })
+        else {
+            return false
+        }
+        switch self.target {
+        case .name: return true
+        case .address(let address): return address == remote.address
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 from harness import addresses, sip
 from harness.dialog import Dialog
-from harness.dns import NAPTR, SRV
+from harness.dns import A, NAPTR, SRV
 from harness.outbound import OutboundTest
 from harness.tag import NAME as TAG
 from harness.tag import of
@@ -79,6 +79,29 @@ class ProtectedSessions(OutboundTest):
                     far.expect("ACK", call_id=sent.call_id)
                     self.assertEqual({message.transport for message in far.received}, {"TLS"})
                     self.assertEqual(far.accepted, [("TLS", name)])
+
+    def test_SIPS_22__a_peer_that_names_its_plain_port_is_reached_over_the_connection_that_proved_it(self):
+        for kind in ("proxy", "pbx"):
+            for contact in ("sip:bob@{ip}", "sip:bob@{ip}:5060", "sip:bob@{name}:5060"):
+                with self.subTest(kind=kind, contact=contact):
+                    self.domain = f"{kind}.example"
+                    tag, name = self.protected(), self.name()
+                    far = self.peer(name)
+                    self.dns.add(name, A(far.ip))
+                    far.contact = contact.format(ip=far.ip, name=name)
+                    sent = self.leg(f"sip:bob@{name}", method="INVITE", body=sip.SDP, headers=[(TAG, tag.text)])
+                    far.reply(far.expect("INVITE", call_id=sent.call_id), 200)
+                    ok = self.core.expect(200, "INVITE", call_id=sent.call_id)
+                    dialog = Dialog(self.core, sent, ok, True)
+                    for method in ("ACK", "BYE"):
+                        self.core.send(dialog.build(method, number=sent.cseq[0] if method == "ACK" else None),
+                                       self.edge.core_address)
+                        there = far.expect(method, call_id=sent.call_id)
+                        self.assertEqual(there.uri, far.contact)
+                    far.reply(there, 200)
+                    self.core.expect(200, method, call_id=sent.call_id)
+                    self.assertEqual(far.accepted, [("TLS", name)])
+                    self.assertEqual({message.transport for message in far.received}, {"TLS"})
 
     def test_SIPS_09__a_sips_session_with_insecure_candidates_alone_is_refused(self):
         for kind in ("proxy", "pbx"):

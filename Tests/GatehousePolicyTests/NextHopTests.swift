@@ -56,4 +56,31 @@ struct NextHopTests {
         #expect(try hop("sip:p.far.example")?.isSIPS == false)
         #expect(try hop("SIPS:p.far.example")?.isSIPS == true)
     }
+
+    @Test(
+        "SIPS-15, SIPS-22: an open connection whose peer proved the name is taken where the URI leaves it, or can't be followed securely",
+        arguments: [
+            // URI, demand, what was located, whether it is taken
+            ("sip:far.example", false, [], true), ("sip:far.example", true, [], true),
+            ("sip:far.example", false, ["tls:192.0.2.9:5061"], false),
+            ("sip:far.example", false, ["tcp:192.0.2.9:5060"], true),
+            ("sip:far.example:5060", false, [], false), ("sip:far.example:5060", true, ["tls:192.0.2.9:5060"], true),
+            ("sip:192.0.2.7:5060", false, [], false), ("sip:192.0.2.7:5060", true, ["tls:192.0.2.7:5060"], true),
+            ("sip:192.0.2.7:5061", true, ["tls:192.0.2.7:5061"], false),
+            ("sip:192.0.2.8:5060", true, ["tls:192.0.2.8:5060"], false),
+            ("sip:192.0.2.7:5060;transport=tcp", true, [], false), ("sip:192.0.2.7;transport=udp", true, [], false),
+            ("sip:192.0.2.7:5060;transport=tls", true, ["tls:192.0.2.7:5060"], false),
+            ("sips:far.example:5071", true, ["tls:192.0.2.7:5071"], false),
+        ] as [(String, Bool, [String], Bool)])
+    func openConnection(uri: String, mustBeSecure: Bool, located: [String], isTaken: Bool) throws {
+        let hop = try #require(try hop(uri))
+        let remote = try #require(Endpoint("192.0.2.7:5061"))
+        let candidates = try located.map { text in
+            let parts = text.split(separator: ":", maxSplits: 1)
+            return Candidate(
+                transport: parts[0] == "tls" ? .tls : .tcp, endpoint: try #require(Endpoint(String(parts[1]))),
+                serverName: nil, identity: hop.identity, group: 0)
+        }
+        #expect(hop.mayTake(connectionTo: remote, mustBeSecure: mustBeSecure, beside: candidates) == isTaken)
+    }
 }

@@ -68,10 +68,12 @@ extension Worker {
             if !reachable.isEmpty { candidates = reachable }
         }
         let outbound = route.domain.configuration.outbound
-        if route.hop.port == nil, route.hop.transport == nil, outbound.transports.contains(.tls),
-            !candidates.contains(where: { $0.candidate.transport == .tls }),
+        if outbound.transports.contains(.tls),
             let open = self.outbound.openConnection(
-                to: route.hop.identity, of: route.domain.key, trust: self.outboundTrust(of: route.domain))
+                to: route.hop.identity, of: route.domain.key, trust: self.outboundTrust(of: route.domain)),
+            route.hop.mayTake(
+                connectionTo: open.key.remote, mustBeSecure: route.demand.mustBeSecure,
+                beside: candidates.map(\.candidate))
         {
             // SIPS-15: a peer that has proved its name is spoken to over the connection that there is.
             let candidate = Candidate(
