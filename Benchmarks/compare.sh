@@ -7,12 +7,13 @@
 #   MODES              [idle calls inbound register]         KINDS  core kinds of Gatehouse   [proxy pbx]
 #   RUNS               runs of each mode, of which the median counts              [3]
 #   COUNT              calls a run (REGISTERs: twice as many)                     [10000]
+#   RATE               calls a second, from which a server can't save by taking several messages at once  [as many as it takes]
 #   IDLE               idle connections                                           [2000]
 #   WORKERS            Gatehouse's event loops [auto]        GATEHOUSE  another binary to measure
 set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${BENCH_DIR:=../shared/bench}" "${KAMAILIO:=}" "${KAMAILIO_MODULES:=}" "${MODES:=idle calls inbound register}"
-: "${KINDS=proxy pbx}" "${RUNS:=3}" "${COUNT:=10000}" "${IDLE:=2000}" "${WORKERS:=auto}" "${GATEHOUSE:=.build/release/gatehouse}"
+: "${RATE:=}" "${KINDS=proxy pbx}" "${RUNS:=3}" "${COUNT:=10000}" "${IDLE:=2000}" "${WORKERS:=auto}" "${GATEHOUSE:=.build/release/gatehouse}"
 
 if [ ! -d "$BENCH_DIR/sipload" ]; then
     echo "no load generator in $BENCH_DIR (sipload/): nothing is measured. BENCH_DIR names another folder."
@@ -91,7 +92,10 @@ load() { # label, pid, mode, count, [more options]
     shift 4
     local options=(--target 127.0.0.1:5061 --domains "$domains" --dut-pid "$pid" --json "$work/run.json" --label "$label")
     case $mode in
-        calls | inbound) options+=(--connections 100 --concurrency 100 --count "$count") ;;
+        calls | inbound)
+            options+=(--connections 100 --count "$count")
+            if [ -n "$RATE" ]; then options+=(--rate "$RATE"); else options+=(--concurrency 100); fi
+            ;;
         register) options+=(--connections 100 --concurrency 100 --count $((count * 2))) ;;
         idle) options+=(--connections "$IDLE" --hold-s 5 --ping-s 2 --expect-pong) ;;
     esac
