@@ -78,11 +78,7 @@ extension Worker {
                 return try self.begin(message, key, fellow, digest, fromCore: origin)
             }
             guard let domain = hop.state.domain(in: self.snapshot) else { throw Refusal(480, .flowGone) }
-            guard self.snapshot.mayReach(domain, from: route.relay?.target.address ?? origin.source.address) else {
-                throw Refusal(404, .unknownToken)  // PBX-14: another domain's core
-            }
-            self.metrics.requestReceived(domain.metrics, .out, message.method)
-            try self.admit(message, domain)
+            try self.admit(message, domain, fromCore: route.relay?.target.address ?? origin.source.address)
             let passage = try self.passage(of: message, route, hop, tag, domain, origin)
             let call = try self.beginCall(message, domain)
             let transaction = ServerTransaction(
@@ -94,6 +90,13 @@ extension Worker {
         } catch {
             self.refuse(error, message, origin: origin, domain: domain)
         }
+    }
+
+    /// Counts a request of the core's for a domain, and lets it in or refuses it: a core reaches its own domains alone (PBX-14).
+    func admit(_ message: Message, _ domain: DomainRuntime, fromCore source: IPAddress) throws(Refusal) {
+        guard self.snapshot.mayReach(domain, from: source) else { throw Refusal(404, .unknownToken) }
+        self.metrics.requestReceived(domain.metrics, .out, message.method)
+        try self.admit(message, domain)
     }
 
     private func sendToDevice(_ hop: DeviceHop, of transaction: ServerTransaction) {

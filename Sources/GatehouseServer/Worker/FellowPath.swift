@@ -33,11 +33,7 @@ extension Worker {
         fromCore origin: WorkerMessage.Origin
     ) throws(Refusal) {
         let domain = fellow.domain
-        guard self.snapshot.mayReach(domain, from: origin.source.address) else {
-            throw Refusal(404, .unknownToken)  // PBX-14: another domain's core
-        }
-        self.metrics.requestReceived(domain.metrics, .out, message.method)
-        try self.admit(message, domain)
+        try self.admit(message, domain, fromCore: origin.source.address)
         let core = self.coreTarget(of: message, origin, domain)
         // The edge that has the flow judges and rewrites, so nothing of the passage but its direction is asked for here.
         let passage = Passage(

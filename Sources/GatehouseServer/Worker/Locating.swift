@@ -68,7 +68,7 @@ extension Worker {
             if !reachable.isEmpty { candidates = reachable }
         }
         let outbound = route.domain.configuration.outbound
-        if outbound.transports.contains(.tls),
+        if route.hop.transport == nil, outbound.transports.contains(.tls),
             let open = self.outbound.openConnection(
                 to: route.hop.identity, of: route.domain.key, trust: self.outboundTrust(of: route.domain)),
             route.hop.mayTake(

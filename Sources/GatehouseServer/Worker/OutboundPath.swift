@@ -57,11 +57,7 @@ extension Worker {
         _ digest: LoopDigest, fromCore origin: WorkerMessage.Origin
     ) throws(Refusal) {
         let domain = outbound.domain
-        guard self.snapshot.mayReach(domain, from: origin.source.address) else {
-            throw Refusal(404, .unknownToken)  // PBX-14: another domain's core
-        }
-        self.metrics.requestReceived(domain.metrics, .out, message.method)
-        try self.admit(message, domain)
+        try self.admit(message, domain, fromCore: origin.source.address)
         var passage = self.passage(of: message, outbound, origin)
         if message.method == .refer {
             passage.referral = try self.referral(of: message, passage, from: origin.source.address)
